@@ -91,6 +91,7 @@ class FormatError(BpfError):
 
     @property
     def where(self) -> str:
+        """The context, then file, section and offset."""
         place = [self.file] if self.file and self.file not in self.context else []
         if self.section:
             place.append(f"section {self.section}")
@@ -123,6 +124,7 @@ class LinkError(BpfError):
 
     @property
     def where(self) -> str:
+        """The context, then program and instruction."""
         place = []
         if self.program and not any(repr(self.program) in noun for noun in self.context):
             place.append(f"program {self.program!r}")
@@ -202,7 +204,9 @@ class VerifierError(KernelError):
 class NotSupportedError(KernelError):
     """The running kernel lacks a feature. `feature`: its name. `since`: the first kernel with it, for example "5.9", or ""."""
 
-    def __init__(self, feature: str, *, since: str = "", call: str = "bpf", errno: int = _errno.EOPNOTSUPP, hint: str = "") -> None:
+    def __init__(
+        self, feature: str, *, since: str = "", call: str = "bpf", errno: int = _errno.EOPNOTSUPP, hint: str = ""
+    ) -> None:
         need = f" (in Linux since {since})" if since else ""
         KernelError.__init__(self, call, errno, f"this kernel has no {feature}{need}", hint=hint)
         self.feature = feature

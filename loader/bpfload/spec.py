@@ -159,7 +159,10 @@ class StructOpsSpec:
 
 @dataclass(slots=True, eq=False)
 class VariableSpec:
-    """One global variable. `map_name`: of the data map that holds it; `offset`, `size`: in its value; `type_id`: 0 without BTF."""
+    """One global variable.
+
+    `map_name`: of the data map that holds it. `offset`, `size`: bytes, in that map's value. `type_id`: 0 without BTF.
+    """
 
     name: str
     map_name: str
@@ -175,8 +178,8 @@ class ExternSpec:
 
     `kind`: "kconfig" (value in the .kconfig map at `offset`, `size` bytes), "ksym" (a kernel symbol's address: typed if
     `type_id`), or "kfunc". `weak`: may stay unresolved. `type_id`: the VAR's type or the FUNC's id in the object's BTF, 0 for a
-    typeless ksym. `essential_name`: the name without the ___flavour suffix. `is_signed`: of a kconfig integer. `value_kind`: for kconfig: "bool",
-    "tristate", "char", "int", "string".
+    typeless ksym. `essential_name`: the name without the ___flavour suffix. `is_signed`: of a kconfig integer. `value_kind`: for
+    kconfig: "bool", "tristate", "char", "int", "string".
     """
 
     name: str

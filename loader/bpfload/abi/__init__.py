@@ -1,0 +1,1 @@
+"""Numbers and layouts of the kernel's user-space interface: data only."""
