@@ -1,0 +1,1 @@
+"""BPF instructions: fields of packed slots, small assembler helpers, the disassembler, the program tag."""
