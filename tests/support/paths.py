@@ -1,0 +1,14 @@
+"""Where things are in the source tree."""
+
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parent.parent
+REPO = TESTS.parent
+DATA = TESTS / "data"
+SAMPLES = REPO / "samples"
+
+HELLO = SAMPLES / "hello" / "hello.bpf.o"
+HELLO_FUNC = SAMPLES / "hello-func" / "hello-func.bpf.o"
+PACKET_COUNTER = SAMPLES / "packet-counter" / "packet-counter.bpf.o"
+SYS_ENTER = SAMPLES / "sys-enter" / "sys-enter.bpf.o"
+SAMPLE_OBJECTS = (HELLO, HELLO_FUNC, PACKET_COUNTER, SYS_ENTER)
