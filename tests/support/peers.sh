@@ -22,8 +22,18 @@ need gcc gcc "compiles the libbpf side of the benchmarks"
 need /usr/include/bpf/bpf_helpers.h libbpf-dev "headers of the samples"
 need /usr/include/linux/bpf.h linux-libc-dev "headers of the samples"
 need /usr/include/stdio.h libc6-dev "headers of the samples"
+need /usr/src/linux-source-6.12.tar.xz linux-source-6.12 "a newer bpftool and libbpf than the packaged ones"
+need xz xz-utils "unpacks it"
+need /usr/include/libelf.h libelf-dev "builds it"
+need /usr/include/zlib.h zlib1g-dev "builds it"
+need llvm-config llvm-dev "lets it disassemble machine code"
 
-[ -n "$wanted" ] || exit 0
+build() { sh "$(dirname "$0")/build-bpftool.sh"; }
+
+if [ -z "$wanted" ]; then
+	build
+	exit 0
+fi
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
 	echo "not root, or no apt-get: what needs these is skipped. To install:  apt-get install$wanted"
 	exit 0
@@ -40,3 +50,4 @@ if ! install $wanted; then
 		install "$package" || echo "could not install $package: what needs it is skipped" >&2
 	done
 fi
+build

@@ -78,11 +78,9 @@ def bpftool_command() -> str | None:
     named = os.environ.get("BPFTOOL")
     if named:
         return named
-    cache = Path(os.environ.get("BPFLOAD_CACHE", REPO / ".cache"))
-    built = sorted(cache.glob("**/bpftool/bpftool")) if cache.is_dir() else []
-    for path in built:
-        if os.access(path, os.X_OK) and path.is_file():
-            return str(path)
+    cache = Path(os.environ.get("BPFLOAD_CACHE") or REPO / ".cache")
+    for path in sorted(cache.glob("peers/bpftool-*/bpftool"), reverse=True):
+        return str(path)
     return shutil.which("bpftool", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
 
 
