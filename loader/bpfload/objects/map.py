@@ -1,0 +1,194 @@
+"""A map, and access to its elements."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Self
+
+from bpfload.abi import consts
+from bpfload.errors import KernelError
+from bpfload.objects.base import KernelObject
+from bpfload.syscall import bpf
+
+if TYPE_CHECKING:
+    from bpfload.objects.info import MapInfo
+
+_PER_CPU = (
+    consts.BPF_MAP_TYPE_PERCPU_HASH,
+    consts.BPF_MAP_TYPE_PERCPU_ARRAY,
+    consts.BPF_MAP_TYPE_LRU_PERCPU_HASH,
+    consts.BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE,
+)
+
+# Types whose elements the kernel hands out in batches, in the order of get_next_key, and each of which can be read.
+_BATCHED = (
+    consts.BPF_MAP_TYPE_HASH,
+    consts.BPF_MAP_TYPE_ARRAY,
+    consts.BPF_MAP_TYPE_PERCPU_HASH,
+    consts.BPF_MAP_TYPE_PERCPU_ARRAY,
+    consts.BPF_MAP_TYPE_LRU_HASH,
+    consts.BPF_MAP_TYPE_LRU_PERCPU_HASH,
+    consts.BPF_MAP_TYPE_LPM_TRIE,
+)
+
+# A batch reads about so many bytes.
+_BATCH_BYTES = 1 << 18
+
+
+def is_per_cpu(map_type: int) -> bool:
+    """Whether a map of that type has a value for each CPU at a key."""
+    return map_type in _PER_CPU
+
+
+class Map(KernelObject):
+    """A map in the kernel, held by an fd.
+
+    Keys and values are bytes. A per-CPU map's value is all CPUs' values, one after another, each rounded up to 8 bytes;
+    `split` takes it apart and `join` makes one.
+    """
+
+    __slots__ = ("_info",)
+
+    def __init__(self, fd: int) -> None:
+        super().__init__(fd)
+        self._info: MapInfo | None = None
+
+    @classmethod
+    def from_id(cls, ident: int) -> Self:
+        """Open the map with that id. Raises NotFoundError, KernelError."""
+        from bpfload.objects import opening
+
+        return cls(opening.by_id(bpf.map_get_fd_by_id, "map", ident))
+
+    @classmethod
+    def from_pin(cls, path: str | os.PathLike[str]) -> Self:
+        """Open the map pinned at `path`. Raises PinError, KernelError."""
+        from bpfload.objects import opening
+
+        return cls(opening.by_pin(path, "map"))
+
+    def info(self) -> MapInfo:
+        """Return what the kernel says of the map: asked once, for nothing in it ever changes."""
+        if self._info is None:
+            from bpfload.objects.info import map_info
+
+            self._info = map_info(self.fd)
+        return self._info
+
+    @property
+    def per_cpu(self) -> bool:
+        """Whether there is a value for each CPU at a key."""
+        return is_per_cpu(self.info().type)
+
+    @property
+    def stride(self) -> int:
+        """Bytes from one CPU's value to the next; without per-CPU values, the size of the value."""
+        size = self.info().value_size
+        return size + 7 & ~7 if self.per_cpu else size
+
+    @property
+    def lookup_size(self) -> int:
+        """Bytes that looking up one key gives: the value, or those of all CPUs."""
+        if not self.per_cpu:
+            return self.info().value_size
+        from bpfload.kernel import cpus
+
+        return self.stride * cpus.possible()
+
+    def split(self, value: bytes) -> list[bytes]:
+        """Return the values of the CPUs, without padding, of what `lookup` gave; a single value where there is only one."""
+        size, stride = self.info().value_size, self.stride
+        if not self.per_cpu:
+            return [value]
+        return [value[start : start + size] for start in range(0, len(value), stride)]
+
+    def join(self, values: list[bytes]) -> bytes:
+        """Return one value for `update` of a value for each CPU."""
+        stride = self.stride
+        return b"".join(value.ljust(stride, b"\0") for value in values)
+
+    # --- elements ---------------------------------------------------------------------------------------------------
+
+    def lookup(self, key: bytes, flags: int = 0) -> bytes:
+        """Return the value at `key`. Raises KernelError ENOENT where there is none."""
+        return bpf.map_lookup_elem(self.fd, key, self.lookup_size, flags)
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value at `key`, or None."""
+        import errno
+
+        try:
+            return self.lookup(key)
+        except KernelError as error:
+            if error.errno == errno.ENOENT:
+                return None
+            raise
+
+    def update(self, key: bytes | None, value: bytes, flags: int = 0) -> None:
+        """Store `value` at `key` (None: push on a queue, a stack or into a bloom filter). `flags`: BPF_NOEXIST, BPF_EXIST, …"""
+        bpf.map_update_elem(self.fd, key, value, flags)
+
+    def delete(self, key: bytes) -> None:
+        """Delete the element at `key`. Raises KernelError ENOENT where there is none, EINVAL for arrays."""
+        bpf.map_delete_elem(self.fd, key)
+
+    def pop(self, key: bytes | None = None, flags: int = 0) -> bytes:
+        """Take out and return the element at `key` (None: the next of a queue or stack). Raises KernelError ENOENT."""
+        return bpf.map_lookup_and_delete_elem(self.fd, key, self.lookup_size, flags)
+
+    def freeze(self) -> None:
+        """Make the map read-only for user space, for good."""
+        bpf.map_freeze(self.fd)
+
+    def keys(self) -> Iterator[bytes]:
+        """Yield the keys. A key deleted meanwhile makes the kernel start over, as bpf(2) has it."""
+        size, key = self.info().key_size, None
+        while (key := bpf.map_get_next_key(self.fd, key, size)) is not None:
+            yield key
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield (key, value) of all elements, in batches where the kernel can; elements that vanish meanwhile are left out.
+
+        Raises KernelError where the values of this type of map can't be read.
+        """
+        if self.info().type in _BATCHED:
+            try:
+                yield from self._batches()
+                return
+            except _NoBatches:
+                pass
+        for key in self.keys():
+            value = self.get(key)
+            if value is not None:
+                yield key, value
+
+    def _batches(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield all elements by BPF_MAP_LOOKUP_BATCH. Raises _NoBatches before the first of them on kernels without it."""
+        import errno
+
+        key_size, value_size = self.info().key_size, self.lookup_size
+        count = max(64, _BATCH_BYTES // (key_size + value_size))
+        count = max(1, min(count, self.info().max_entries))
+        token: bytes | None = None
+        started = False
+        while True:
+            try:
+                keys, values, read, token = bpf.map_lookup_batch(self.fd, token, count, key_size, value_size)
+            except KernelError as error:
+                if error.errno == errno.ENOSPC:
+                    # One bucket of the hash table holds more than fits.
+                    count *= 2
+                    continue
+                if not started and error.errno in (errno.EINVAL, errno.EOPNOTSUPP, 524):
+                    raise _NoBatches from None
+                raise
+            started = True
+            for index in range(read):
+                yield keys[index * key_size : (index + 1) * key_size], values[index * value_size : (index + 1) * value_size]
+            if token is None:
+                return
+
+
+class _NoBatches(Exception):
+    """The kernel has no batches for this type of map (before Linux 5.6, 5.13 for per-CPU arrays)."""
