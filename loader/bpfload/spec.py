@@ -30,7 +30,8 @@ class Relocation:
 
     `offset`: of the instruction in its function. `kind`: a RELOC_* constant. `symbol`: the symbol's name as a message would
     say it. `target`: name of the map (map, data, insn_array), of the extern (extern_*), or of the target's section (call,
-    subprog_addr). `value`: the symbol's own offset in the map's value or in the section.
+    subprog_addr). `value`: the symbol's own offset in the map's value or in the section. `size`: of the
+    symbol, for insn_array.
     """
 
     offset: int
@@ -38,6 +39,7 @@ class Relocation:
     symbol: str
     target: str
     value: int = 0
+    size: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -116,7 +118,7 @@ class MapSpec:
     not yet cut for old kernels. `kind`: "btf" (.maps), "legacy" (maps), "data", "kconfig", "struct_ops", "arena" or
     "jumptable". `type`: enum bpf_map_type. `key_type_id`, `value_type_id`: into the object's BTF, 0 if none. `pinning`: 0, or
     1 for LIBBPF_PIN_BY_NAME. `inner`: template of a map-in-map's inner map. `slots`: static initial values.
-    `data`: initial value of a data map's single element. `read_only`: frozen after it is filled. `mmapable`: asked for.
+    `data`: initial value of a data map's single element. `read_only`: frozen after it is filled (BPF_F_MMAPABLE is in `flags`).
     `autocreate`: False for "?" forms. `section`, `offset`: where it is defined.
     """
 
@@ -223,7 +225,8 @@ class ObjectSpec:
 
     `name`: libbpf's object name (base name up to the first dot), which data maps are named after. `license`: without the NUL.
     `version`: of the "version" section, 0 if none. `programs`: every function in file order, subprograms included. `maps`: in
-    libbpf's order. `btf`: None without .BTF (its `raw` bytes are those of the file).
+    libbpf's order. `btf`: None without .BTF; fixed up, ready for the kernel but for what depends on it. `jumptables`: content
+    of .jumptables. `warnings`: what was found wrong and ignored.
     """
 
     name: str
@@ -237,6 +240,8 @@ class ObjectSpec:
     btf: Btf | None = None
     btf_ext: BtfExt | None = None
     little_endian: bool = True
+    jumptables: bytes = b""
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def entry_programs(self) -> list[ProgramSpec]:
