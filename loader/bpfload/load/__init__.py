@@ -1,0 +1,18 @@
+"""ObjectSpec → live Object: maps created, programs linked and loaded, all of it or nothing.
+
+::
+
+    session     the passes of a load in order, what each leaves for the next, and the roll-back
+    btf         the object's BTF into the kernel, cut down for older kernels
+    maps        maps created, filled, frozen       pinned, arena, struct_ops: the special ones
+    externs     kconfig values, ksyms, kfuncs
+    targets     BTF ids that programs attach to
+    programs    BPF_PROG_LOAD and its fall-backs
+    verifier    a refusal, explained
+"""
+
+from bpfload.load.object import Object
+from bpfload.load.options import FAIL, REPLACE, REUSE, LoadOptions
+from bpfload.load.session import load
+
+__all__ = ["FAIL", "REPLACE", "REUSE", "LoadOptions", "Object", "load"]

@@ -1,0 +1,64 @@
+"""A loaded object: its programs and maps, live."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from bpfload.errors import NotFoundError
+from bpfload.objects.map import Map
+from bpfload.objects.program import Program
+from bpfload.spec import ObjectSpec
+
+if TYPE_CHECKING:
+    from bpfload.load.struct_ops import StructOps
+
+
+class Object:
+    """A loaded object. Owns its programs and maps until it is closed.
+
+    `programs`, `maps`: by name in the object, in its order. `spec`: what it was made from. `struct_ops`: by map name, what a
+    struct_ops map will be registered with. `notes`: what the load had to do without.
+    """
+
+    def __init__(
+        self,
+        spec: ObjectSpec,
+        programs: dict[str, Program],
+        maps: dict[str, Map],
+        struct_ops: dict[str, StructOps],
+        notes: list[str],
+    ) -> None:
+        self.spec = spec
+        self.programs = programs
+        self.maps = maps
+        self.struct_ops = struct_ops
+        self.notes = notes
+
+    def program(self, name: str = "") -> Program:
+        """Return the program of that name; without a name the only one. Raises NotFoundError."""
+        if name in self.programs:
+            return self.programs[name]
+        if not name and len(self.programs) == 1:
+            return next(iter(self.programs.values()))
+        names = ", ".join(self.programs) or "none"
+        raise NotFoundError(f"no program {name!r} is loaded; there are: {names}")
+
+    def map(self, name: str) -> Map:
+        """Return the map of that name. Raises NotFoundError."""
+        if name in self.maps:
+            return self.maps[name]
+        raise NotFoundError(f"no map {name!r}; there are: {', '.join(self.maps) or 'none'}")
+
+    def close(self) -> None:
+        """Close every program and map; what is pinned or attached lives on."""
+        for program in self.programs.values():
+            program.close()
+        for entry in self.maps.values():
+            entry.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()

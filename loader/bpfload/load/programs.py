@@ -1,0 +1,243 @@
+"""BPF_PROG_LOAD for each linked program, with the fall-backs that older kernels need.
+
+Source: bpf_object_load_prog() and libbpf_prepare_prog_load() in tools/lib/bpf/libbpf.c.
+"""
+
+from __future__ import annotations
+
+import errno
+from struct import pack
+from typing import TYPE_CHECKING
+
+from bpfload.abi import consts
+from bpfload.errors import BpfError, KernelError, LinkError
+from bpfload.linker import LinkedProgram, References, patch_references
+from bpfload.syscall import bpf
+
+if TYPE_CHECKING:
+    from bpfload.load.session import Session
+
+_FIRST_LOG = 1 << 16
+_LARGEST_LOG = 1 << 30  # the kernel takes up to UINT_MAX >> 2 bytes
+_LOG_GROWTH = 16
+_HELPER_CALL = 0x85
+#: bpf_probe_read_{user,kernel}{,_str} → what kernels before 5.5 have instead.
+_OLD_PROBE_READ = {112: 4, 113: 4, 114: 45, 115: 45}
+
+
+class Attributes:
+    """The arguments of one BPF_PROG_LOAD, changed between attempts. Field names are those of union bpf_attr."""
+
+    __slots__ = (
+        "attach_btf_id",
+        "attach_fd",
+        "btf_fd",
+        "expected_attach_type",
+        "flags",
+        "func_info",
+        "func_info_size",
+        "insns",
+        "line_info",
+        "line_info_size",
+        "name",
+        "prog_type",
+    )
+
+    def __init__(self, linked: LinkedProgram, insns: bytearray, session: Session) -> None:
+        spec = linked.spec
+        with_btf = session.btf_fd > 0 and session.with_records
+        self.insns = insns
+        self.prog_type = spec.type
+        self.name = spec.name
+        self.expected_attach_type = spec.attach_type
+        self.flags = spec.flags | session.token_flag
+        self.btf_fd = session.btf_fd if with_btf else 0
+        self.func_info = linked.func_info if with_btf else b""
+        self.func_info_size = linked.func_info_size
+        self.line_info = linked.line_info if with_btf else b""
+        self.line_info_size = linked.line_info_size
+        self.attach_btf_id = 0
+        self.attach_fd = 0
+
+    def state(self) -> tuple[object, ...]:
+        """What can change between attempts: two equal states would get the same answer."""
+        return (self.name, self.expected_attach_type, self.btf_fd, bytes(self.insns), bytes(self.func_info))
+
+
+def load_programs(session: Session) -> None:
+    """Load every linked program, in the object's order."""
+    references = References(session.map_fds, list(session.spec.maps), session.externs)
+    for linked in session.linked:
+        try:
+            _load_one(session, linked, references)
+        except BpfError as error:
+            error.within(f"program {linked.name!r}")
+            raise
+
+
+def _load_one(session: Session, linked: LinkedProgram, references: References) -> None:
+    spec = linked.spec
+    insns = patch_references(linked, references)
+    _check_type(session, linked)
+    attributes = Attributes(linked, insns, session)
+    _prepare(session, linked, attributes)
+    if not insns:
+        raise LinkError("it has no instructions", program=spec.name)
+    try:
+        fd = _attempt(session, attributes, session.options.log_level)
+    except KernelError as error:
+        fd = _retry(session, linked, attributes, error)
+    session.adopt_program(spec, fd)
+    _bind_read_only_data(session, linked, fd)
+
+
+def _check_type(session: Session, linked: LinkedProgram) -> None:
+    spec = linked.spec
+    if spec.type == consts.BPF_PROG_TYPE_UNSPEC:
+        from difflib import get_close_matches
+
+        from bpfload.elf.sections import SECTION_DEFINITIONS
+
+        names = [row[0].rstrip("+") for row in SECTION_DEFINITIONS]
+        near = get_close_matches(spec.section, names, n=1)
+        hint = (
+            f'Did you mean SEC("{near[0]}")?' if near else 'Name the section after the program\'s type, for example SEC("xdp").'
+        )
+        raise LinkError(f"section {spec.section!r} names no program type", program=spec.name, hint=hint)
+    if spec.type == consts.BPF_PROG_TYPE_STRUCT_OPS and spec.name not in session.struct_ops_members:
+        raise LinkError(
+            "no struct_ops variable refers to it",
+            program=spec.name,
+            hint='Name it in a variable in SEC(".struct_ops") or SEC(".struct_ops.link").',
+        )
+
+
+def _prepare(session: Session, linked: LinkedProgram, attributes: Attributes) -> None:
+    """Fill in what SEC() implies and only the kernel can tell."""
+    spec, sec = linked.spec, linked.spec.sec
+    member = session.struct_ops_members.get(spec.name)
+    if spec.type == consts.BPF_PROG_TYPE_STRUCT_OPS and member is not None:
+        attributes.attach_btf_id, attributes.expected_attach_type, attributes.attach_fd = member
+        return
+    if sec is not None and sec.hook == "usdt":
+        attributes.expected_attach_type = consts.BPF_TRACE_UPROBE_MULTI
+    if sec is not None and sec.needs_btf_id:
+        from bpfload.load import targets
+
+        attributes.attach_btf_id, attributes.attach_fd = targets.find(session, spec)
+
+
+def _attempt(session: Session, attributes: Attributes, log_level: int, log: bytearray | None = None) -> int:
+    spec = session.spec
+    if log_level and log is None:
+        log = bytearray(_FIRST_LOG)
+    return bpf.prog_load(
+        attributes.prog_type,
+        attributes.insns,
+        spec.license.encode("latin-1"),
+        name=attributes.name,
+        expected_attach_type=attributes.expected_attach_type,
+        flags=attributes.flags,
+        kern_version=_kernel_version(session, attributes),
+        ifindex=session.options.ifindex,
+        btf_fd=attributes.btf_fd,
+        func_info=attributes.func_info,
+        func_info_rec_size=attributes.func_info_size,
+        line_info=attributes.line_info,
+        line_info_rec_size=attributes.line_info_size,
+        attach_btf_id=attributes.attach_btf_id,
+        attach_fd=attributes.attach_fd,
+        fd_array=pack(f"={len(session.fd_array)}i", *session.fd_array),
+        log_level=log_level,
+        log=log,
+        token_fd=session.token_fd,
+    )
+
+
+def _kernel_version(session: Session, attributes: Attributes) -> int:
+    """KPROBE programs need the running kernel's version before 5.0, and it does no harm later."""
+    if session.spec.version:
+        return session.spec.version
+    if attributes.prog_type != consts.BPF_PROG_TYPE_KPROBE:
+        return 0
+    from bpfload.kernel import version
+
+    return version.code()
+
+
+def _retry(session: Session, linked: LinkedProgram, attributes: Attributes, refused: KernelError) -> int:
+    """The kernel refused a program: leave out what it lacks and try again, or raise what explains the refusal."""
+    before = attributes.state()
+    _leave_out_what_is_missing(linked, attributes)
+    if attributes.state() != before:
+        try:
+            return _attempt(session, attributes, session.options.log_level)
+        except KernelError as error:
+            refused = error
+    if refused.errno == errno.EPERM:
+        from bpfload.load.permissions import missing_privilege
+
+        hint = missing_privilege(f"load program {linked.name!r}")
+        refused = KernelError("BPF_PROG_LOAD", errno.EPERM, f"loading program {linked.name!r} was refused", hint=hint)
+    from bpfload.load.verifier import explain
+
+    refused, log = _with_log(session, attributes, refused)
+    raise explain(refused, linked, session.spec, log, session.notes_for(linked))
+
+
+def _leave_out_what_is_missing(linked: LinkedProgram, attributes: Attributes) -> None:
+    from bpfload import features
+
+    sec = linked.spec.sec
+    if features.supports("prog_name") is False:
+        attributes.name = ""
+    if sec is not None and sec.optional_attach_type and features.supports("expected_attach_type") is False:
+        attributes.expected_attach_type = 0
+    if sec is not None and sec.hook == "usdt" and features.supports("uprobe_multi") is False:
+        attributes.expected_attach_type = linked.spec.attach_type
+    if features.supports("probe_read_kernel") is False:
+        _use_old_probe_read(attributes.insns)
+
+
+def _use_old_probe_read(insns: bytearray) -> None:
+    from struct import pack_into, unpack_from
+
+    for offset in range(0, len(insns), 8):
+        if insns[offset] == _HELPER_CALL and insns[offset + 1] == 0:
+            old = _OLD_PROBE_READ.get(unpack_from("<i", insns, offset + 4)[0])
+            if old is not None:
+                pack_into("<i", insns, offset + 4, old)
+
+
+def _with_log(session: Session, attributes: Attributes, refused: KernelError) -> tuple[KernelError, str]:
+    """Load once more for the verifier's log, in a buffer that grows until it fits; return the error and the log."""
+    size = _FIRST_LOG
+    level = session.options.log_level or consts.BPF_LOG_LEVEL1
+    while True:
+        log = bytearray(size)
+        try:
+            import os
+
+            os.close(_attempt(session, attributes, level, log))
+        except KernelError as error:
+            if error.errno == errno.ENOSPC and size < _LARGEST_LOG:
+                size *= _LOG_GROWTH
+                continue
+            if error.errno != errno.EPERM:
+                refused = error
+        end = log.find(0)
+        return refused, log[: end if end >= 0 else len(log)].decode(errors="replace")
+
+
+def _bind_read_only_data(session: Session, linked: LinkedProgram, fd: int) -> None:
+    """Let the program hold the .rodata maps that its instructions don't mention: metadata lives there.
+
+    libbpf binds every .rodata map; the kernel ignores those that the program has already.
+    """
+    used = {relocation.target for _, relocation in linked.relocations}
+    for spec in session.spec.maps.values():
+        if spec.kind == "data" and spec.read_only and spec.name not in used and spec.name in session.map_fds:
+            try:
+                bpf.prog_bind_map(fd, session.map_fds[spec.name])
+            except KernelError as error:
+                session.notes.append(f"map {spec.name!r} isn't bound to program {linked.name!r}: {error.strerror}")
