@@ -215,4 +215,6 @@ class NotSupportedError(KernelError):
 
 def errno_name(code: int) -> str:
     """Return the symbol of an errno ("EINVAL"), or the number as text where it has none."""
+    if code == _errno.EOPNOTSUPP:  # the same number as ENOTSUP, but the name that the kernel's documents use
+        return "EOPNOTSUPP"
     return _errno.errorcode.get(code, str(code))

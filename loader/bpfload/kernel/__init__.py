@@ -1,0 +1,1 @@
+"""Facts of the running kernel: mounts, tracing, capabilities, configuration, symbols, BTF."""

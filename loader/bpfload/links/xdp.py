@@ -1,0 +1,153 @@
+"""XDP on a network device, by BPF link.
+
+Source: bpf_xdp_link_attach() and dev_xdp_attach() in net/core/dev.c.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from struct import unpack_from
+from typing import TYPE_CHECKING
+
+from bpfload.abi import consts
+from bpfload.errors import KernelError, NotFoundError, UsageError
+from bpfload.objects.link import Link
+from bpfload.syscall import bpf
+
+if TYPE_CHECKING:
+    from bpfload.links import Target
+    from bpfload.objects.base import KernelObject
+    from bpfload.spec import ProgramSpec
+
+MODES = {"auto": 0, "native": consts.XDP_FLAGS_DRV_MODE, "generic": consts.XDP_FLAGS_SKB_MODE}
+
+# A packet in native mode without fragments has to fit a page, with XDP_PACKET_HEADROOM before and skb_shared_info behind.
+_USUAL_LARGEST_MTU = 3498
+
+_SIOCGIFMTU = 0x8921  # linux/sockios.h
+
+
+def attach(program: KernelObject, spec: ProgramSpec, target: Target) -> Link:
+    """Attach to the network device `target.device` in `target.mode`."""
+    if not target.device:
+        raise UsageError(f"program {spec.name!r}: no device to attach to", hint="Name one with --dev, for example --dev eth0.")
+    if target.mode not in MODES:
+        raise UsageError(f"no XDP mode {target.mode!r}", hint=f"Modes are {', '.join(MODES)}.")
+    index = device_index(target.device)
+    try:
+        return Link(bpf.link_create(program.fd, index, consts.BPF_XDP, MODES[target.mode]))
+    except KernelError as error:
+        raise _explain(error, spec, target, index) from None
+
+
+def device_index(name: str) -> int:
+    """Return a network device's index in the namespace of this process. Raises NotFoundError with near matches."""
+    try:
+        return socket.if_nametoindex(name)
+    except OSError:
+        from bpfload.kernel.tracefs import near
+
+        known = [device for _, device in socket.if_nameindex()]
+        close = near(name, known)
+        hint = "" if close else f"Devices here: {', '.join(known[:10])}{', …' if len(known) > 10 else ''}."
+        raise NotFoundError(f"no network device {name!r}", candidates=close, hint=hint, errno_code=errno.ENODEV) from None
+
+
+def _explain(error: KernelError, spec: ProgramSpec, target: Target, index: int) -> KernelError:
+    from bpfload.kernel.capabilities import CAP_NET_ADMIN
+    from bpfload.links.refusal import refused
+
+    what = f"attaching program {spec.name!r} to {target.device}"
+    if error.errno in (errno.EBUSY, errno.EEXIST):
+        present = attached_to(index)
+        message = f"device {target.device} has an XDP program already"
+        if present:
+            message += ": " + ", ".join(present)
+        return KernelError(error.call, error.errno or 0, message, hint=_how_to_free(target.device, index))
+    hint = ""
+    if error.errno == errno.EOPNOTSUPP and target.mode == "native":
+        hint = f"The driver of {target.device} has no native XDP (or none for a program like this): use --mode generic."
+    elif error.errno in (errno.EINVAL, errno.ERANGE, errno.EOPNOTSUPP, errno.E2BIG):
+        hint = _settings_hint(spec, target)
+    return refused(error, what, CAP_NET_ADMIN, hint=hint)
+
+
+def _settings_hint(spec: ProgramSpec, target: Target) -> str:
+    """Say which settings of a device make its driver refuse XDP in native mode."""
+    size = mtu(target.device)
+    hints = []
+    if size > _USUAL_LARGEST_MTU and not spec.flags & consts.BPF_F_XDP_HAS_FRAGS:
+        hints.append(
+            f"its MTU of {size} is too large for native XDP (usually at most {_USUAL_LARGEST_MTU}): lower it "
+            f'(ip link set {target.device} mtu 1500), or write SEC("xdp.frags")'
+        )
+    if target.mode != "generic":
+        hints.append(f"the driver may want large receive offload off (ethtool -K {target.device} lro off)")
+        hints.append("--mode generic needs no support of the driver")
+    return f"Likely reasons: {'; '.join(hints)}." if hints else ""
+
+
+def mtu(device: str) -> int:
+    """Return a device's MTU in bytes, 0 if it can't be told."""
+    import fcntl
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        try:
+            answer = fcntl.ioctl(asking, _SIOCGIFMTU, device.encode()[:15].ljust(32, b"\0"))
+        except OSError:
+            return 0
+    return int(unpack_from("=i", answer, 16)[0])
+
+
+def attached_to(index: int) -> list[str]:
+    """Name the XDP programs on a device: ``id 12 (hello), link 3``; empty where none can be found."""
+    links = _links_on(index)
+    by_netlink = [ident for ident in _programs_by_netlink(index) if ident not in {program for _, program in links}]
+    found = [f"{_program_words(program)}, by link {link}" for link, program in links]
+    return found + [_program_words(program) for program in by_netlink]
+
+
+def _program_words(ident: int) -> str:
+    from bpfload.errors import BpfError
+    from bpfload.objects.program import Program
+
+    try:
+        with Program.from_id(ident) as program:
+            return f"id {ident} ({program.info().name})"
+    except BpfError:
+        return f"id {ident}"
+
+
+def _links_on(index: int) -> list[tuple[int, int]]:
+    """Return (link id, program id) of the XDP links on a device."""
+    from bpfload.errors import BpfError
+
+    found = []
+    ident: int | None = 0
+    try:
+        while (ident := bpf.link_get_next_id(ident or 0)) is not None:
+            try:
+                with Link.from_id(ident) as link:
+                    info = link.info()
+            except NotFoundError:
+                continue
+            if info.type == consts.BPF_LINK_TYPE_XDP and info.number("ifindex") == index:
+                found.append((ident, info.prog_id))
+    except BpfError:  # not allowed to look at links: the netlink side may still tell
+        pass
+    return found
+
+
+def _programs_by_netlink(index: int) -> list[int]:
+    from bpfload.syscall import netlink
+
+    return [program for attachment in netlink.xdp_attachments(index) for _, program in attachment.programs]
+
+
+def _how_to_free(device: str, index: int) -> str:
+    """Say how to get rid of what is attached: by its link, or by netlink."""
+    links = _links_on(index)
+    if links:
+        return f"Detach it first: bpfload link detach id {links[0][0]}, or unload the pin that it came with."
+    return f"Detach it first: bpfload net detach xdp dev {device}."

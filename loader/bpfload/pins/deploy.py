@@ -1,0 +1,122 @@
+"""From an object file to a finished load: read, load, attach, pin. All of it, or nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bpfload.errors import UsageError
+from bpfload.links import Target, attach, attaches_by_itself, hook_of
+from bpfload.load import load
+from bpfload.objects.link import Link
+from bpfload.objects.map import Map
+from bpfload.pins import paths
+from bpfload.pins.publish import publish
+from bpfload.spec import ObjectSpec, ProgramSpec
+
+if TYPE_CHECKING:
+    from bpfload.load import LoadOptions, Object
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """What `deploy` did. `pins`: paths, the one at PATH included. `attached`: names of programs. `notes`: done without."""
+
+    pins: tuple[str, ...]
+    attached: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def deploy(
+    source: ObjectSpec | str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    *,
+    target: Target | None = None,
+    attaching: bool = True,
+    maps_directory: str | os.PathLike[str] = "",
+    options: LoadOptions | None = None,
+    mount: bool = True,
+) -> Deployed:
+    """Load an object, attach what is to be attached, and pin the programs at `path`, which appears last.
+
+    `target`: a device attaches the object's XDP program to it, a name its (raw) tracepoint program. Programs whose SEC() names
+    a raw tracepoint are attached to that without being asked, unless `attaching` is False. `maps_directory`: also pin the maps,
+    there. `mount`: mount a bpffs at /sys/fs/bpf if there is none.
+
+    Raises whatever reading, loading, attaching and pinning raise; nothing is left behind then. A process killed on the way
+    leaves no `path`; the next load or unload there takes away what it left.
+    """
+    if not isinstance(source, ObjectSpec):
+        from bpfload import elf
+
+        source = elf.read(source)
+    place = os.path.abspath(os.fspath(path))
+    selected = _selected(source, options)
+    chosen = _to_attach(source, selected, target or Target(), attaching)
+    paths.check_name(os.fspath(path))
+    paths.check_new(place, mount=mount)
+    maps_place = os.path.abspath(os.fspath(maps_directory)) if maps_directory else ""
+    if maps_place and not maps_place.startswith(place + "/") and maps_place != place:
+        paths.check_name(maps_place)
+        paths.require_bpffs(maps_place, mount=mount)
+    with ExitStack() as stack:
+        loaded = stack.enter_context(load(source, options))
+        links: dict[str, Link] = {}
+        for program in chosen:
+            links[program.name] = stack.enter_context(attach(loaded.programs[program.name], program, target))
+        maps = _maps_by_pin(loaded) if maps_place else {}
+        pinned = publish(place, loaded.programs, links, maps=maps, maps_directory=maps_place)
+        return Deployed(tuple(pinned), tuple(links), tuple(loaded.notes))
+
+
+def _selected(spec: ObjectSpec, options: LoadOptions | None) -> list[ProgramSpec]:
+    """Return the programs that will be loaded."""
+    wanted = options.programs if options else None
+    programs = [program for program in spec.entry_programs if (program.autoload if wanted is None else program.name in wanted)]
+    if not programs and wanted is None:
+        switched_off = spec.entry_programs
+        hint = ""
+        if switched_off:
+            names = ", ".join(program.name for program in switched_off)
+            hint = f'Its programs are switched off by a "?" in SEC(): name one with --program: {names}.'
+        raise UsageError(f"{os.path.basename(spec.path) or spec.name}: there is no program in it to load", hint=hint)
+    return programs
+
+
+def _to_attach(spec: ObjectSpec, programs: list[ProgramSpec], target: Target, attaching: bool) -> list[ProgramSpec]:
+    """Choose the programs that are to be attached. Raises UsageError where `target` fits none, or too many."""
+    chosen: list[ProgramSpec] = []
+    if target.device:
+        chosen += _fitting(spec, programs, ("xdp",), "--dev", "XDP")
+    if target.name:
+        chosen += _fitting(spec, programs, ("raw_tracepoint", "tracepoint"), "--attach", "tracepoint")
+    if attaching:
+        chosen += [program for program in programs if attaches_by_itself(program) and program not in chosen]
+    return chosen
+
+
+def _fitting(spec: ObjectSpec, programs: list[ProgramSpec], hooks: tuple[str, ...], option: str, kind: str) -> list[ProgramSpec]:
+    """Return the one program that an option is about: the only one of its kind, or the only one that names no target itself."""
+    found = [program for program in programs if hook_of(program) in hooks]
+    if len(found) > 1:
+        found = [program for program in found if not program.attach_target] or found
+    if len(found) == 1:
+        return found
+    file = os.path.basename(spec.path) or spec.name
+    if not found:
+        sections = ", ".join(sorted({f'SEC("{program.section}")' for program in programs}))
+        raise UsageError(f"{option}: {file} has no {kind} program to attach", hint=f"Its programs are {sections}.")
+    names = ", ".join(program.name for program in found)
+    raise UsageError(f"{option}: {file} has several {kind} programs: {names}", hint="Choose one with --program NAME.")
+
+
+def _maps_by_pin(loaded: Object) -> Mapping[str, Map]:
+    """Return the maps by the names of their pins: the kernel's name for it, with "_" for dots; not those pinned by name."""
+    return {
+        (spec.kernel_name or spec.name).replace(".", "_"): loaded.maps[name]
+        for name, spec in loaded.spec.maps.items()
+        if name in loaded.maps and not spec.pinning
+    }

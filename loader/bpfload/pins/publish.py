@@ -1,0 +1,185 @@
+"""Publishing a load: all of its pins, or none; PATH last, and by rename.
+
+The order, under the directory's lock:
+
+1. what a killed load left at PATH is taken away (`staging.clean`);
+2. the program is pinned at PATH_bpfload_tmp (several programs: a directory of that name, with a pin for each);
+3. maps that are to be pinned are pinned in PATH_bpfload_maps/, marked as this load's, and moved to their directory;
+4. the link is pinned at PATH_link (several programs: NAME_link in the directory);
+5. PATH_bpfload_tmp is renamed to PATH, unless something has appeared there.
+
+A kill before step 5 leaves PATH_bpfload_tmp, from which the next load or unload at PATH recognises the rest: the link by its
+program, the maps by the mark. There is nothing to do after step 5.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+
+from bpfload.errors import PinError, UsageError
+from bpfload.objects.base import KernelObject
+from bpfload.pins import paths, staging
+from bpfload.pins.paths import LINK, STAGED, STAGED_MAPS
+from bpfload.syscall import fs
+
+
+def publish(
+    path: str,
+    programs: Mapping[str, KernelObject],
+    links: Mapping[str, KernelObject] | None = None,
+    *,
+    maps: Mapping[str, KernelObject] | None = None,
+    maps_directory: str = "",
+    as_directory: bool | None = None,
+) -> list[str]:
+    """Pin a load at `path` and return the paths of its pins.
+
+    `programs`, `links`: by program name. One program is pinned at `path` itself, and its link at `path` + "_link"; several
+    (or `as_directory`), in a directory `path`, by their names. `maps`: by the names of their pins, in `maps_directory`, which
+    is made if it isn't there. Raises PinError, and leaves nothing behind then.
+    """
+    links, maps = links or {}, maps or {}
+    if not programs:
+        raise UsageError("there is no program to pin")
+    work = _Publication(os.path.abspath(path), as_directory if as_directory is not None else len(programs) > 1)
+    with staging.locked(work.path), ExitStack() as undo:
+        staging.clean(work.path)
+        paths.check_free(work.path)
+        work.stage_programs(undo, programs, links, marked=bool(maps))
+        if maps:
+            work.place_maps(undo, maps, os.path.abspath(maps_directory))
+        if links and not work.is_directory:
+            (link,) = links.values()
+            work.place_link(undo, link)
+        work.finish()
+        undo.pop_all()
+    return work.pinned
+
+
+class _Publication:
+    """The state of one `publish`: where things are staged, what they are called in the end."""
+
+    def __init__(self, path: str, is_directory: bool) -> None:
+        self.path = path
+        self.staged = path + STAGED
+        self.is_directory = is_directory
+        self.mark = 0
+        self.pinned: list[str] = []
+
+    def stage_programs(
+        self, undo: ExitStack, programs: Mapping[str, KernelObject], links: Mapping[str, KernelObject], *, marked: bool
+    ) -> None:
+        """Pin the programs, and the links that go with them into a directory, under the staging name."""
+        self.mark = staging.new_mark(directory=self.is_directory) if marked or self.is_directory else 0
+        if not self.is_directory:
+            (program,) = programs.values()
+            self._pin(undo, program, self.staged, self.path)
+            return
+        _make_directory(self.staged)
+        undo.callback(_forget_directory, self.staged)
+        for name, program in programs.items():
+            self._pin(undo, program, f"{self.staged}/{name}", f"{self.path}/{name}")
+        for name, link in links.items():
+            self._pin(undo, link, f"{self.staged}/{name}{LINK}", f"{self.path}/{name}{LINK}")
+
+    def _pin(self, undo: ExitStack, what: KernelObject, staged: str, final: str) -> None:
+        paths.pin(what.fd, staged)
+        undo.callback(_forget, staged)
+        if self.mark:
+            staging.mark(staged, self.mark)
+        self.pinned.append(final)
+
+    def place_maps(self, undo: ExitStack, maps: Mapping[str, KernelObject], directory: str) -> None:
+        """Pin the maps under a staging name, mark them, and move them to where they belong."""
+        if directory == self.path or directory.startswith(self.path + "/"):
+            self._maps_inside(undo, maps, directory)
+            return
+        holding = self.path + STAGED_MAPS
+        _make_directory(holding)
+        undo.callback(_forget_directory, holding)
+        for name, each in maps.items():
+            paths.pin(each.fd, f"{holding}/{name}")
+            undo.callback(_forget, f"{holding}/{name}")
+            staging.mark(f"{holding}/{name}", self.mark)
+        try:
+            fs.rename_noreplace(holding, directory)
+        except OSError as error:
+            if error.errno != errno.EEXIST:
+                raise _moving_error(error, directory) from None
+            for name in maps:
+                _move(f"{holding}/{name}", f"{directory}/{name}")
+                undo.callback(_forget, f"{directory}/{name}")
+            os.rmdir(holding)
+        else:
+            undo.callback(_forget_directory, directory)
+            for name in maps:
+                undo.callback(_forget, f"{directory}/{name}")
+        self.pinned += [f"{directory}/{name}" for name in maps]
+
+    def _maps_inside(self, undo: ExitStack, maps: Mapping[str, KernelObject], directory: str) -> None:
+        """Pin maps in the directory of the programs, or below it: they appear together with it."""
+        if not self.is_directory:
+            raise UsageError(
+                f"maps can't be pinned in {directory}: {self.path} will be a program, not a directory",
+                hint=f"Choose another directory, for example {self.path}_maps.",
+            )
+        below = self.staged
+        for part in directory[len(self.path) :].split("/"):
+            if part:
+                below = f"{below}/{part}"
+                _make_directory(below)
+                undo.callback(_forget_directory, below)
+        for name, each in maps.items():
+            self._pin(undo, each, f"{below}/{name}", f"{directory}/{name}")
+
+    def place_link(self, undo: ExitStack, link: KernelObject) -> None:
+        """Pin the only link beside the only program."""
+        final = self.path + LINK
+        paths.check_free(final)
+        paths.pin(link.fd, final)
+        undo.callback(_forget, final)
+        self.pinned.append(final)
+
+    def finish(self) -> None:
+        """Make the load visible."""
+        _move(self.staged, self.path)
+
+
+def _move(old: str, new: str) -> None:
+    try:
+        fs.rename_noreplace(old, new)
+    except OSError as error:
+        raise _moving_error(error, new) from None
+
+
+def _moving_error(error: OSError, path: str) -> PinError:
+    if error.errno == errno.EXDEV:
+        return PinError(
+            f"{path} is on another BPF file system than the program's pin",
+            path=path,
+            hint="Choose two paths on the same mount.",
+            errno_code=errno.EXDEV,
+        )
+    return paths.pin_error(error, path)
+
+
+def _make_directory(path: str) -> None:
+    try:
+        os.mkdir(path, 0o700)
+    except OSError as error:
+        raise paths.pin_error(error, path) from None
+
+
+def _forget(path: str) -> None:
+    """Take back a pin; it may have been moved away since."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _forget_directory(path: str) -> None:
+    """Take back a directory; it may have been moved away since."""
+    with suppress(FileNotFoundError):
+        os.rmdir(path)

@@ -1,0 +1,162 @@
+"""Unloading: the pins of a load, its attachments, its directories; and what keeps a program in the kernel after that."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bpfload.errors import NotFoundError, PinError
+from bpfload.kernel import mounts
+from bpfload.pins import staging
+from bpfload.pins.contents import Pin, identify, pins
+from bpfload.pins.holders import Holder, remaining_holders
+from bpfload.pins.paths import LINK, STAGED, STAGED_MAPS
+
+
+@dataclass(frozen=True, slots=True)
+class Unloaded:
+    """What one `unload` did.
+
+    `removed`: the pins that are gone, links first, those at `path` last. `directories`: that went with them. `leftovers`:
+    pins of an earlier load at this path that had been killed. `kept`: pins in the directory `path` that no load of bpfload
+    put there. `holders`: what still keeps a program of this load in the kernel.
+    """
+
+    path: str
+    removed: tuple[Pin, ...]
+    directories: tuple[str, ...] = ()
+    leftovers: tuple[Pin, ...] = ()
+    kept: tuple[Pin, ...] = ()
+    holders: tuple[Holder, ...] = ()
+
+
+def unload(path: str | os.PathLike[str]) -> Unloaded:
+    """Detach and unpin what a load pinned at `path`: a program with its link and maps, or a directory of programs.
+
+    A single map or link can be named as well. Pins that the load didn't make are left alone. Raises NotFoundError where there
+    is nothing at `path`, PinError for what is no pin, or a directory that no load made, KernelError where detaching fails.
+    """
+    place = os.path.abspath(os.fspath(path))
+    _require_pin(place)
+    with staging.locked(place):
+        leftovers = staging.clean(place)
+        if os.path.isdir(place):
+            done = _unload_directory(place)
+        elif os.path.lexists(place):
+            done = _unload_file(place)
+        elif leftovers:
+            done = Unloaded(place, ())
+        else:
+            raise _nothing_there(place)
+    gone = [*leftovers, *done.removed]
+    programs = sorted({pin.id for pin in gone if pin.kind == "program"} | {pin.prog_id for pin in gone if pin.prog_id})
+    holders = remaining_holders(programs, ignored_links={pin.id for pin in gone if pin.kind == "link"})
+    return Unloaded(place, done.removed, done.directories, tuple(leftovers), done.kept, tuple(holders))
+
+
+def _require_pin(path: str) -> None:
+    """Check that `path` is on a bpffs, and not the whole of it."""
+    parent = os.path.dirname(path)
+    if os.path.ismount(path):
+        raise PinError(f"{path} is a mount point, not a load", path=path, hint="Name a pin in it.")
+    if os.path.lexists(path) or os.path.isdir(parent):
+        if not mounts.is_bpffs(parent):
+            raise PinError(
+                f"{path} is not on a BPF file system",
+                path=path,
+                hint="Only pins can be unloaded; they live on a BPF file system, usually mounted at /sys/fs/bpf.",
+            )
+    else:
+        raise _nothing_there(path)
+
+
+def _nothing_there(path: str) -> NotFoundError:
+    from bpfload.kernel.tracefs import near
+
+    parent, name = os.path.split(path)
+    try:
+        names = [name for name in os.listdir(parent) if not name.endswith((STAGED, STAGED_MAPS))]
+    except OSError:
+        names = []
+    return NotFoundError(
+        f"nothing is pinned at {path}", candidates=tuple(os.path.join(parent, each) for each in near(name, names))
+    )
+
+
+def _unload_file(path: str) -> Unloaded:
+    pin = identify(path)
+    if pin is None:
+        raise PinError(f"{path} holds no program, map or link", path=path, errno_code=errno.EINVAL)
+    removed: list[Pin] = []
+    directories: list[str] = []
+    if pin.kind == "program":
+        link = identify(path + LINK)
+        if link is not None and link.kind == "link" and link.prog_id == pin.id:
+            removed += staging.remove_pin(link)
+        removed += _remove_maps(path, [pin], directories)
+    removed += staging.remove_pin(pin)
+    return Unloaded(path, tuple(removed), tuple(directories))
+
+
+def _remove_maps(path: str, programs: list[Pin], directories: list[str]) -> list[Pin]:
+    """Remove the maps' pins that belong to these programs' load, and the directories that are empty then."""
+    removed: list[Pin] = []
+    for each in staging.marked_maps(path, programs):
+        removed += staging.remove_pin(each)
+        directory = os.path.dirname(each.path)
+        if directory != path and staging.remove_empty(directory):
+            directories.append(directory)
+    return removed
+
+
+def _unload_directory(path: str) -> Unloaded:
+    present = list(pins(path))
+    marks = {pin.mtime for pin in present if pin.kind == "program" and staging.is_directory_mark(pin.mtime)}
+    ours = [pin for pin in present if pin.mtime in marks]
+    foreign = [pin for pin in present if pin.mtime not in marks]
+    if not ours:
+        raise _not_a_load(path, foreign)
+    outside = [pin for pin in ours if pin.kind == "program"]
+    removed_maps = [pin for pin in staging.marked_maps(path, outside) if pin not in ours]
+    if not foreign:
+        return _take_away(path, ours, removed_maps)
+    removed: list[Pin] = []
+    for pin in sorted(ours, key=_order):
+        removed += staging.remove_pin(pin)
+    for pin in removed_maps:
+        removed += staging.remove_pin(pin)
+    directories = [place for place in _places(removed_maps) if staging.remove_empty(place)]
+    return Unloaded(path, tuple(removed), tuple(directories), kept=tuple(foreign))
+
+
+def _take_away(path: str, ours: list[Pin], maps: list[Pin]) -> Unloaded:
+    """Remove a directory that is all of one load: it vanishes at once, then it is taken apart under its staging name."""
+    subdirectories = [place for place, _, _ in os.walk(path, topdown=False)]
+    os.rename(path, path + STAGED)
+    staging.remove_all(path + STAGED)
+    removed = sorted(ours, key=_order)
+    for pin in maps:
+        removed += staging.remove_pin(pin)
+    directories = [*subdirectories, *(place for place in _places(maps) if staging.remove_empty(place))]
+    return Unloaded(path, tuple(removed), tuple(directories))
+
+
+def _places(maps: Iterable[Pin]) -> list[str]:
+    return sorted({os.path.dirname(pin.path) for pin in maps})
+
+
+def _order(pin: Pin) -> int:
+    return ("link", "map", "program").index(pin.kind)
+
+
+def _not_a_load(path: str, present: list[Pin]) -> PinError:
+    if not present:
+        return PinError(f"{path} is a directory with no pins in it", path=path, hint=f"Remove it: rmdir {path}")
+    names = ", ".join(pin.path for pin in present[:4]) + (", …" if len(present) > 4 else "")
+    return PinError(
+        f"{path} is a directory that no load of bpfload made",
+        path=path,
+        hint=f"Name what is to be unloaded; it has {names}.",
+    )

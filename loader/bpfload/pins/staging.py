@@ -1,0 +1,177 @@
+"""What a load under construction, or a killed one, has left beside its path; the lock that tells the two apart.
+
+Source: bpffs has rename, link and symlink since Linux 4.9 or before (bpf_dir_iops in kernel/bpf/inode.c).
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bpfload.errors import PinError
+from bpfload.pins.contents import Pin, files, identify, mount_point_of, pins
+from bpfload.pins.paths import LINK, STAGED, STAGED_MAPS
+
+_PATIENCE_SECONDS = 10.0
+
+# Pins of one load are marked as such by one modification time, to the nanosecond. Its last three digits say that it was set
+# on purpose; a time that the kernel sets by itself has them by one chance in a thousand, and then nothing else that matches.
+_MODULUS, _PROGRAM_DIGITS, _DIRECTORY_DIGITS = 1000, 457, 458
+
+
+@contextmanager
+def locked(path: str) -> Iterator[None]:
+    """Hold the lock of the directory that `path` is in: one load or unload there publishes at a time.
+
+    The kernel drops the lock of a process that is killed: whatever is staged while nobody holds it is left over. Raises
+    PinError where the directory can't be opened or stays locked for 10 seconds.
+    """
+    directory = os.path.dirname(os.path.abspath(path))
+    try:
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        raise PinError(
+            f"directory {directory} can't be opened: {reason}", path=path, errno_code=error.errno or errno.EINVAL
+        ) from None
+    try:
+        _lock(fd, directory, path)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _lock(fd: int, directory: str, path: str) -> None:
+    waited = 0.0
+    while True:
+        try:
+            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pass
+        if waited >= _PATIENCE_SECONDS:
+            raise PinError(
+                f"another process has held the lock of {directory} for {_PATIENCE_SECONDS:.0f} seconds",
+                path=path,
+                hint="Another load or unload seems to hang there; /proc/locks names its process.",
+                errno_code=errno.EBUSY,
+            )
+        import time
+
+        time.sleep(0.02)
+        waited += 0.02
+
+
+def new_mark(*, directory: bool) -> int:
+    """Return a modification time for the pins of one load: now, with the digits that make it a mark.
+
+    `directory`: for a load whose PATH is a directory.
+    """
+    import time
+
+    return time.time_ns() // _MODULUS * _MODULUS + (_DIRECTORY_DIGITS if directory else _PROGRAM_DIGITS)
+
+
+def is_mark(mtime: int) -> bool:
+    """Whether a modification time is the mark of a load."""
+    return mtime % _MODULUS in (_PROGRAM_DIGITS, _DIRECTORY_DIGITS)
+
+
+def is_directory_mark(mtime: int) -> bool:
+    """Whether a modification time is the mark of a load whose PATH is a directory."""
+    return mtime % _MODULUS == _DIRECTORY_DIGITS
+
+
+def mark(path: str, when: int) -> None:
+    """Mark a pin as belonging to the load with the mark `when`."""
+    os.utime(path, ns=(when, when))
+
+
+def marked_maps(path: str, programs: list[Pin]) -> list[Pin]:
+    """Return the pins, on the bpffs that `path` is on, of the maps that were pinned by the load that pinned `programs`."""
+    marks = {program.mtime for program in programs if is_mark(program.mtime)}
+    if not marks:
+        return []
+    candidates = [path for path in files(mount_point_of(path)) if _mtime(path) in marks]
+    known = {program.path for program in programs}
+    found = [identify(path) for path in candidates if path not in known]
+    return [pin for pin in found if pin is not None and pin.kind == "map"]
+
+
+def _mtime(path: str) -> int:
+    try:
+        return os.lstat(path).st_mtime_ns
+    except OSError:
+        return 0
+
+
+def clean(path: str) -> list[Pin]:
+    """Take away what a killed load or unload at `path` left; return the pins that are gone. Called under the lock.
+
+    Links go first, so that nothing stays attached; what they are recognised by, the staged program, goes last.
+    """
+    staged, staged_maps = path + STAGED, path + STAGED_MAPS
+    removed: list[Pin] = []
+    if os.path.lexists(staged):
+        programs = [pin for pin in _pins_at(staged) if pin.kind == "program"]
+        if not os.path.lexists(path):
+            link = identify(path + LINK)
+            if link is not None and link.kind == "link" and link.prog_id in {program.id for program in programs}:
+                removed += remove_pin(link)
+        for pin in marked_maps(path, programs):
+            removed += remove_pin(pin)
+            remove_empty(os.path.dirname(pin.path))
+    for place in (staged_maps, staged):
+        if os.path.lexists(place):
+            removed += remove_all(place)
+    return removed
+
+
+def _pins_at(path: str) -> list[Pin]:
+    if os.path.isdir(path):
+        return list(pins(path))
+    found = identify(path)
+    return [found] if found else []
+
+
+def remove_all(path: str) -> list[Pin]:
+    """Remove a pin, or a directory with all that is in it, links first. Returns the pins that are gone."""
+    removed: list[Pin] = []
+    for pin in sorted(_pins_at(path), key=lambda pin: pin.kind != "link"):
+        removed += remove_pin(pin)
+    if os.path.isdir(path):
+        for place, directories, names in os.walk(path, topdown=False):
+            for name in names:
+                os.unlink(os.path.join(place, name))
+            for name in directories:
+                os.rmdir(os.path.join(place, name))
+        os.rmdir(path)
+    elif os.path.lexists(path):
+        os.unlink(path)
+    return removed
+
+
+def remove_pin(pin: Pin) -> list[Pin]:
+    """Remove one pin; a link is detached first. Returns it, or nothing where it was gone already."""
+    if pin.kind == "link":
+        from bpfload.pins.detaching import detach
+
+        detach(pin)
+    try:
+        os.unlink(pin.path)
+    except FileNotFoundError:
+        return []
+    return [pin]
+
+
+def remove_empty(directory: str) -> bool:
+    """Remove a directory if it is empty and no mount point; return whether it is gone."""
+    try:
+        if not os.path.ismount(directory):
+            os.rmdir(directory)
+            return True
+    except OSError:
+        pass
+    return False
