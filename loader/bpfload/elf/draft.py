@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from bpfload.btf import Btf
+    from bpfload.btf.writer import BtfEditor
     from bpfload.elf.file import ElfFile, Section, Symbol
-    from bpfload.elf.fixup import Editor
     from bpfload.spec import ExternSpec, MapSpec, ProgramSpec
 
 
@@ -48,7 +48,7 @@ class Draft:
         self.maps_by_place: dict[tuple[int, int], MapSpec] = {}
         self.data_maps: dict[int, MapSpec] = {}
         self.externs_by_symbol: dict[int, ExternSpec] = {}
-        self.editor: Editor | None = None
+        self.editor: BtfEditor | None = None
         self.struct_ops_maps: dict[int, list[MapSpec]] = {}
 
     @property

@@ -167,13 +167,18 @@ def _define_ksyms(draft: Draft, btf: Btf, section: Type) -> None:
         found = btf.type(variable.type_id)
         _require_extern(draft, found)
         if found.kind == KIND_FUNC:
-            dummy = dummy or editor.add_variable(DUMMY, integer, LINKAGE_GLOBAL)
-            editor.name_params(found.type_id, DUMMY)
-            editor.set_function_linkage(found.id, LINKAGE_GLOBAL)
+            dummy = dummy or editor.add_var(DUMMY, integer, LINKAGE_GLOBAL)
+            for index, param in enumerate(btf.type(found.type_id).params):
+                if param.type_id and not param.name:
+                    editor.set_param_name(found.type_id, index, DUMMY)
+            editor.set_func_linkage(found.id, LINKAGE_GLOBAL)
+            variable_id = dummy
         else:
-            editor.set_variable(found.id, integer, LINKAGE_GLOBAL)
-        editor.set_row(section.id, row, dummy if found.kind == KIND_FUNC else found.id, row * _INT_SIZE, _INT_SIZE)
-    editor.set_size(section.id, len(section.variables) * _INT_SIZE)
+            editor.set_reference(found.id, integer)
+            editor.set_var_linkage(found.id, LINKAGE_GLOBAL)
+            variable_id = found.id
+        editor.set_datasec_variable(section.id, row, variable=variable_id, offset=row * _INT_SIZE, size=_INT_SIZE)
+    editor.set_datasec_size(section.id, len(section.variables) * _INT_SIZE)
 
 
 def _define_kconfig(draft: Draft, btf: Btf, section: Type, externs: list[ExternSpec]) -> None:
@@ -187,9 +192,9 @@ def _define_kconfig(draft: Draft, btf: Btf, section: Type, externs: list[ExternS
         found = btf.type(variable.type_id)
         _require_extern(draft, found)
         if found.kind == KIND_VAR:
-            editor.set_variable(found.id, found.type_id, LINKAGE_GLOBAL)
-        editor.set_row(section.id, row, found.id, by_name[found.name].offset, variable.size)
-    editor.set_size(section.id, end)
+            editor.set_var_linkage(found.id, LINKAGE_GLOBAL)
+        editor.set_datasec_offset(section.id, row, by_name[found.name].offset)
+    editor.set_datasec_size(section.id, end)
 
 
 def _require_extern(draft: Draft, found: Type) -> None:
