@@ -61,7 +61,8 @@ def create_maps(session: Session) -> None:
 
 
 def _create_and_fill(session: Session, spec: MapSpec) -> None:
-    if spec.pinning:
+    pinning = spec.pinning and session.options.pin_root is not None
+    if pinning:
         from bpfload.load import pinned
 
         fd = pinned.open_existing(session, spec)
@@ -80,7 +81,7 @@ def _create_and_fill(session: Session, spec: MapSpec) -> None:
         arena.map_arena(session, spec, fd)
     if spec.slots and spec.type in _OF_MAPS:
         _fill_map_slots(session, spec, fd)
-    if spec.pinning:
+    if pinning:
         from bpfload.load import pinned
 
         pinned.pin(session, spec, fd)

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 class Object:
     """A loaded object. Owns its programs and maps until it is closed.
 
-    `programs`, `maps`: by name in the object, in its order. `spec`: what it was made from. `struct_ops`: by map name, what a
-    struct_ops map will be registered with. `notes`: what the load had to do without.
+    `programs`, `maps`: by name in the object, in its order. `spec`: what it was made from. `insn_counts`: by program
+    name, slots as loaded, subprograms included. `struct_ops`: by map name, what a struct_ops map will be registered
+    with. `notes`: what the load had to do without.
     """
 
     def __init__(
@@ -26,12 +27,14 @@ class Object:
         spec: ObjectSpec,
         programs: dict[str, Program],
         maps: dict[str, Map],
+        insn_counts: dict[str, int],
         struct_ops: dict[str, StructOps],
         notes: list[str],
     ) -> None:
         self.spec = spec
         self.programs = programs
         self.maps = maps
+        self.insn_counts = insn_counts
         self.struct_ops = struct_ops
         self.notes = notes
 

@@ -25,7 +25,7 @@ _DEVICE_MAPS = (consts.BPF_MAP_TYPE_DEVMAP, consts.BPF_MAP_TYPE_DEVMAP_HASH)
 
 def pin_path(session: Session, spec: MapSpec) -> str:
     """Return where a map with LIBBPF_PIN_BY_NAME is pinned: its name with "_" for ".", which bpffs doesn't take."""
-    return os.path.join(session.options.pin_root, spec.name.replace(".", "_"))
+    return os.path.join(session.options.pin_root or "", spec.name.replace(".", "_"))
 
 
 def open_existing(session: Session, spec: MapSpec) -> int | None:

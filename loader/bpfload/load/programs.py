@@ -6,6 +6,7 @@ Source: bpf_object_load_prog() and libbpf_prepare_prog_load() in tools/lib/bpf/l
 from __future__ import annotations
 
 import errno
+import os
 from struct import pack
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,10 @@ from bpfload.syscall import bpf
 if TYPE_CHECKING:
     from bpfload.load.session import Session
 
-_FIRST_LOG = 1 << 16
+_FIRST_LOG = 1 << 22
 _LARGEST_LOG = 1 << 30  # the kernel takes up to UINT_MAX >> 2 bytes
-_LOG_GROWTH = 16
+_LOG_GROWTH = 8
+_LAST_LINE = b"\nprocessed "
 _HELPER_CALL = 0x85
 #: bpf_probe_read_{user,kernel}{,_str} → what kernels before 5.5 have instead.
 _OLD_PROBE_READ = {112: 4, 113: 4, 114: 45, 115: 45}
@@ -210,20 +212,24 @@ def _use_old_probe_read(insns: bytearray) -> None:
 
 
 def _with_log(session: Session, attributes: Attributes, refused: KernelError) -> tuple[KernelError, str]:
-    """Load once more for the verifier's log, in a buffer that grows until it fits; return the error and the log."""
+    """Load once more for the verifier's log, in a buffer that grows until it fits; return the error and the log.
+
+    Since Linux 6.4 a buffer that is too small holds the log's end, which is what matters; the whole of it is only read where
+    a log level was asked for.
+    """
     size = _FIRST_LOG
     level = session.options.log_level or consts.BPF_LOG_LEVEL1
     while True:
         log = bytearray(size)
         try:
-            import os
-
             os.close(_attempt(session, attributes, level, log))
         except KernelError as error:
-            if error.errno == errno.ENOSPC and size < _LARGEST_LOG:
-                size *= _LOG_GROWTH
-                continue
-            if error.errno != errno.EPERM:
+            if error.errno == errno.ENOSPC:
+                has_end = log.rfind(_LAST_LINE, size - 1024) >= 0
+                if size < _LARGEST_LOG and not (has_end and not session.options.log_level):
+                    size *= _LOG_GROWTH
+                    continue
+            elif error.errno != errno.EPERM:
                 refused = error
         end = log.find(0)
         return refused, log[: end if end >= 0 else len(log)].decode(errors="replace")

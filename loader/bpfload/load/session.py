@@ -125,6 +125,7 @@ class Session:
             self.spec,
             {name: Program(program.detach_fd()) for name, program in self._programs.items()},
             {name: Map(entry.detach_fd()) for name, entry in self._maps.items()},
+            {linked.name: len(linked.insns) // 8 for linked in self.linked},
             self.struct_ops,
             self.notes,
         )
