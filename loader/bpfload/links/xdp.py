@@ -140,8 +140,10 @@ def _links_on(index: int) -> list[tuple[int, int]]:
 
 
 def _programs_by_netlink(index: int) -> list[int]:
-    from bpfload.syscall import netlink
-
+    try:
+        from bpfload.syscall import netlink
+    except ImportError:
+        return []
     return [program for attachment in netlink.xdp_attachments(index) for _, program in attachment.programs]
 
 

@@ -7,16 +7,53 @@ and takes it away. See `publish`.
 
 from __future__ import annotations
 
-from bpfload.pins.paths import check_new, pin, require_bpffs
+from typing import TYPE_CHECKING
 
-__all__ = ["check_new", "deploy", "pin", "publish", "require_bpffs", "unload", "walk"]
+if TYPE_CHECKING:
+    from bpfload.pins.contents import Pin, identify, walk
+    from bpfload.pins.deployment import Deployed, deploy
+    from bpfload.pins.holding import Holder, holders
+    from bpfload.pins.paths import check_new, pin, require_bpffs
+    from bpfload.pins.publication import publish
+    from bpfload.pins.removal import Unloaded, unload
+
+__all__ = [
+    "Deployed",
+    "Holder",
+    "Pin",
+    "Unloaded",
+    "check_new",
+    "deploy",
+    "holders",
+    "identify",
+    "pin",
+    "publish",
+    "require_bpffs",
+    "unload",
+    "walk",
+]
+
+_MODULES = {
+    "Deployed": "deployment",
+    "Holder": "holding",
+    "Pin": "contents",
+    "Unloaded": "removal",
+    "check_new": "paths",
+    "deploy": "deployment",
+    "holders": "holding",
+    "identify": "contents",
+    "pin": "paths",
+    "publish": "publication",
+    "require_bpffs": "paths",
+    "unload": "removal",
+    "walk": "contents",
+}
 
 
 def __getattr__(name: str) -> object:
-    """Import a function when it is first named."""
+    """Import a name's module when the name is first asked for: a load needs no unload."""
     import importlib
 
-    modules = {"deploy": "deploy", "publish": "publish", "unload": "removal", "walk": "contents"}
-    if name not in modules:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"bpfload.pins.{modules[name]}"), name)
+    return getattr(importlib.import_module(f"bpfload.pins.{_MODULES[name]}"), name)

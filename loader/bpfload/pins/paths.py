@@ -29,7 +29,7 @@ def require_bpffs(path: str, *, mount: bool = True) -> None:
     `mount`: if `path` is under /sys/fs/bpf, and no bpffs is mounted there, mount it. Raises PinError.
     """
     parent = os.path.dirname(os.path.abspath(path))
-    if mounts.is_bpffs(parent):
+    if mounts.is_bpffs(parent) and os.path.isdir(parent):
         return
     usual = mounts.BPFFS
     inside = parent == usual or parent.startswith(usual + "/")
@@ -41,7 +41,7 @@ def require_bpffs(path: str, *, mount: bool = True) -> None:
         )
     if inside and mount and not mounts.is_bpffs(usual):
         _mount_usual(path)
-        if mounts.is_bpffs(parent):
+        if mounts.is_bpffs(parent) and os.path.isdir(parent):
             return
     raise _unusable_parent(path, parent)
 

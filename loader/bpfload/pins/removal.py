@@ -11,7 +11,7 @@ from bpfload.errors import NotFoundError, PinError
 from bpfload.kernel import mounts
 from bpfload.pins import staging
 from bpfload.pins.contents import Pin, identify, pins
-from bpfload.pins.holders import Holder, remaining_holders
+from bpfload.pins.holding import Holder, remaining_holders
 from bpfload.pins.paths import LINK, STAGED, STAGED_MAPS
 
 

@@ -117,10 +117,10 @@ def _each(next_id: object, get_fd: object) -> Iterator[int]:
 
 
 def _processes(wanted: Collection[int]) -> list[Holder]:
-    """Find processes with an fd of one of the programs, or of a link to it; not this one."""
+    """Find processes with an fd of one of the programs, or of a link to it."""
     found: dict[tuple[int, int], Holder] = {}
     for entry in os.listdir("/proc"):
-        if not entry.isdigit() or int(entry) == os.getpid():
+        if not entry.isdigit():
             continue
         for program in _programs_of_process(entry):
             if program in wanted:

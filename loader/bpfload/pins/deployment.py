@@ -14,7 +14,7 @@ from bpfload.load import load
 from bpfload.objects.link import Link
 from bpfload.objects.map import Map
 from bpfload.pins import paths
-from bpfload.pins.publish import publish
+from bpfload.pins.publication import publish
 from bpfload.spec import ObjectSpec, ProgramSpec
 
 if TYPE_CHECKING:
