@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MAGIC = 0xEB9F
 HEADER_SIZE = 24
-MAX_DEPTH = 32  # of chains of types, as libbpf limits them
+MAX_CHAIN = 1024  # of qualifiers and typedefs; the kernel allows 32
 
 #: Words of a type of each kind: without its table, and of each row of the table.
 _FIXED_WORDS = (0, 4, 3, 6, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 4, 3, 3, 4, 3, 3)
@@ -267,12 +267,12 @@ class Btf:
     def _follow(self, type_id: int, kinds: frozenset[int]) -> int:
         get = self._types.get
         start = type_id
-        for _ in range(len(self)):
+        for _ in range(MAX_CHAIN):
             found = get(type_id) or self.type(type_id)
             if found.kind not in kinds:
                 return type_id
             type_id = found.type_id
-        return self._fail("it refers to itself", type_id=start)
+        return self._fail("its chain of types is too long, or refers to itself", type_id=start)
 
     # Sizes
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from bpfload.btf.index import Btf
 
-MAX_DEPTH = 32
+MAX_DEPTH = 32  # of chains of types, as libbpf and the kernel limit them
+MAX_STRUCT_DEPTH = 100
 _UINT32_MAX = 0xFFFFFFFF
 _REFERENCE_KINDS = t.MODIFIER_KINDS | {t.KIND_TYPEDEF, t.KIND_VAR, t.KIND_DECL_TAG}
 _SCALAR_KINDS = frozenset((t.KIND_INT, t.KIND_ENUM, t.KIND_ENUM64, t.KIND_FLOAT))
@@ -64,10 +65,11 @@ def size_of(btf: Btf, type_id: int) -> int:
     _fail(btf, type_id, "its chain of types is too long, or refers to itself")
 
 
-def align_of(btf: Btf, type_id: int, known: dict[int, int]) -> int:
+def align_of(btf: Btf, type_id: int, known: dict[int, int], depth: int = 0) -> int:
     """Return the alignment of a type in bytes.
 
-    `known`: what was found before, by id; 0 marks a type that is being looked at, so that a type that holds itself is seen.
+    `known`: what was found before, by id; 0 marks a struct that is being looked at, so that one that holds itself is seen.
+    `depth`: number of such structs.
     """
     current = type_id
     for _ in range(MAX_DEPTH):
@@ -82,34 +84,30 @@ def align_of(btf: Btf, type_id: int, known: dict[int, int]) -> int:
         elif kind == t.KIND_TYPEDEF or kind in t.MODIFIER_KINDS:
             current = found.type_id
         elif kind == t.KIND_STRUCT or kind == t.KIND_UNION:
-            return _align_of_struct(btf, current, found, known)
+            return _align_of_struct(btf, found, known, depth)
         else:
             _fail(btf, type_id, f"{t.KIND_NAMES[kind]} {found.name!r} has no alignment")
     _fail(btf, type_id, "its chain of types is too long, or refers to itself")
 
 
-def _align_of_struct(btf: Btf, type_id: int, found: t.Type, known: dict[int, int]) -> int:
-    align = known.get(type_id)
-    if align == 0:
-        _fail(btf, type_id, "it contains itself")
-    if align is not None:
-        return align
-    if sum(not value for value in known.values()) > 4 * MAX_DEPTH:
-        _fail(btf, type_id, "structs are nested too deeply")
-    known[type_id] = 0
-    try:
-        align = _max_align(btf, found, known)
-    except FormatError:
-        del known[type_id]
-        raise
-    known[type_id] = align
+def _align_of_struct(btf: Btf, found: t.Type, known: dict[int, int], depth: int) -> int:
+    align = known.get(found.id)
+    if align == 0 or depth > MAX_STRUCT_DEPTH:
+        _fail(btf, found.id, "it contains itself, or structs are nested too deeply")
+    if align is None:
+        known[found.id] = 0
+        try:
+            align = _largest_align(btf, found, known, depth)
+        finally:
+            del known[found.id]
+        known[found.id] = align
     return align
 
 
-def _max_align(btf: Btf, found: t.Type, known: dict[int, int]) -> int:
+def _largest_align(btf: Btf, found: t.Type, known: dict[int, int], depth: int) -> int:
     largest = 1
     for member in found.members:
-        align = align_of(btf, member.type_id, known)
+        align = align_of(btf, member.type_id, known, depth + 1)
         if align <= 0:
             _fail(btf, found.id, f"member {member.name!r} has no alignment")
         largest = max(largest, align)
