@@ -22,6 +22,12 @@ class Kallsyms:
         self._text = b"\n" + text
         self._width = max(self._text.find(b" "), 1) - 1
         self._sorted: list[bytes] | None = None
+        self._variables: dict[str, tuple[int, ...]] = {}
+
+    @property
+    def empty(self) -> bool:
+        """Whether there are no symbols at all: the file can't be read, or the kernel was built without them."""
+        return len(self._text) < 2
 
     @property
     def hidden(self) -> bool:
@@ -48,6 +54,26 @@ class Kallsyms:
             (chr(text[line + self._width + 1]), int(text[line : line + self._width], 16), module)
             for line, module in sorted(found)
         ]
+
+    def variable_addresses(self, name: str) -> tuple[int, ...]:
+        """Return the different addresses of a symbol that a BPF program refers to by name, in file order.
+
+        Variables that clang's link-time optimisation has renamed (``name.llvm.1234``) count as well. Source: kallsyms_cb() in
+        tools/lib/bpf/libbpf.c.
+        """
+        found = self._variables.get(name)
+        if found is None:
+            addresses = [address for _, address, _ in self.entries(name)] + self._renamed(name)
+            found = self._variables[name] = tuple(dict.fromkeys(addresses))
+        return found
+
+    def _renamed(self, name: str) -> list[int]:
+        text, wanted = self._text, b" d %s.llvm." % name.encode()
+        found, start = [], 0
+        while (start := text.find(wanted, start)) >= 0:
+            found.append(int(text[start - self._width : start], 16))
+            start += 1
+        return found
 
     def _module(self, start: int) -> str:
         """Return the module named after the tab at `start`, or ""."""

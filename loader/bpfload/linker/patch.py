@@ -32,8 +32,8 @@ class ExternValue:
     """What an extern turned out to be.
 
     `kind`: "kconfig" (`offset` in the .kconfig map's value), "address" (a typeless ksym: `address`; also every unresolved
-    weak ksym, with address 0), "btf" (typed ksym or kfunc: `btf_id`, and `btf_fd`: of a module's BTF for a ksym, the index
-    into fd_array for a kfunc, 0 for vmlinux), or "missing" (an unresolved weak kfunc).
+    weak ksym, with address 0), "btf" (typed ksym or kfunc: `btf_id`, and `btf_fd` of a module's BTF, 0 for vmlinux; `fd_index`:
+    the index of that fd in fd_array, for calls of a kfunc), or "missing" (an unresolved weak kfunc).
     """
 
     kind: str
@@ -41,6 +41,7 @@ class ExternValue:
     address: int = 0
     btf_id: int = 0
     btf_fd: int = 0
+    fd_index: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -105,7 +106,7 @@ def _patch_extern_call(insns: bytearray, offset: int, relocation: Relocation, re
     value = references.externs[relocation.target]
     if value.kind == "btf":
         _set_source(insns, offset, consts.BPF_PSEUDO_KFUNC_CALL)
-        pack_into("<hi", insns, offset + 2, value.btf_fd, value.btf_id)
+        pack_into("<hi", insns, offset + 2, value.fd_index, value.btf_id)
         return
     names = list(references.externs)
     pack_into("<BBhi", insns, offset, _CALL, 0, 0, POISON_KFUNC + names.index(relocation.target))
