@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bpfload.btf.index import Btf
 
 SEARCHES_BEFORE_TABLES = 40
+MAX_TAILS = 6  # of other strings that are looked up as names, before it is found out whether any tail is a name
 
 
 def essential_name(name: str) -> str:
@@ -104,9 +105,11 @@ class NameIndex:
         """Whether each own name starts where a string starts, and so is no other string's tail."""
         if self._whole is None:
             start, end = self._btf.string_start, self._btf.string_end
-            offsets = set(memoryview(self._name_offsets).cast("I").tolist())
+            offsets = memoryview(self._name_offsets).cast("I").tolist()
+            if start:
+                offsets = [offset - start for offset in offsets if offset >= start]
             before = b"\0" + self._btf.own_strings
-            self._whole = not any(before[offset - start] for offset in offsets if start <= offset < end)
+            self._whole = max(offsets, default=0) < end - start and not any(map(before.__getitem__, offsets))
         return self._whole
 
     def _find_named_by_base(self, offsets: list[int]) -> dict[bytes, list[int]]:
@@ -139,26 +142,22 @@ class NameIndex:
         return found
 
     def _find_strings(self, name: bytes) -> list[int]:
-        """Return the offsets of own strings equal to `name`; also those of tails of strings if a type may be named by a tail."""
+        """Return the offsets of own strings equal to `name`, and of tails of strings where a type may be named by a tail."""
         strings = self._btf.own_strings
-        start = self._btf.string_start
         wanted = name + b"\0"
         found = []
+        tails = 0
         at = strings.find(wanted)
         while at >= 0:
-            if not at or not strings[at - 1]:
-                found.append(start + at)
-            elif self._names_are_whole:
-                at = strings.find(b"\0" + wanted, at)
-                if at >= 0:
-                    found.append(start + at + 1)
-                    at += 1
-                else:
-                    break
+            found.append(at)
+            tails += bool(at and strings[at - 1])
+            if tails > MAX_TAILS and self._names_are_whole:
+                found = [at for at in found if not at or not strings[at - 1]]
+                at = strings.find(b"\0" + wanted, at) + 1 or -1
             else:
-                found.append(start + at)
-            at = strings.find(wanted, at + 1)
-        return found
+                at = strings.find(wanted, at + 1)
+        start = self._btf.string_start
+        return [start + at for at in found]
 
     def _types_between(self, offset: int, first: int, last: int) -> list[int]:
         """Return the ids of the types whose name is at an offset, given the first and the last of them."""
