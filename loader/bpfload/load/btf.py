@@ -57,7 +57,8 @@ def load_btf(session: Session) -> None:
 
             session.with_records = "btf_func" not in lacking
             try:
-                session.adopt_btf(bpf.btf_load(sanitize(session.spec.btf, lacking), token_fd=session.token_fd))
+                kinds = frozenset(name.removeprefix("btf_") for name in lacking)
+                session.adopt_btf(bpf.btf_load(sanitize(session.spec.btf, kinds), token_fd=session.token_fd))
                 return
             except KernelError as error:
                 refused = error

@@ -18,7 +18,7 @@ from bpfload.syscall import bpf
 if TYPE_CHECKING:
     from bpfload.load.session import Session
 
-_FIRST_LOG = 1 << 22
+_FIRST_LOG = 1 << 18
 _LARGEST_LOG = 1 << 30  # the kernel takes up to UINT_MAX >> 2 bytes
 _LOG_GROWTH = 8
 _LAST_LINE = b"\nprocessed "
@@ -60,10 +60,6 @@ class Attributes:
         self.line_info_size = linked.line_info_size
         self.attach_btf_id = 0
         self.attach_fd = 0
-
-    def state(self) -> tuple[object, ...]:
-        """What can change between attempts: two equal states would get the same answer."""
-        return (self.name, self.expected_attach_type, self.btf_fd, bytes(self.insns), bytes(self.func_info))
 
 
 def load_programs(session: Session) -> None:
@@ -169,9 +165,7 @@ def _kernel_version(session: Session, attributes: Attributes) -> int:
 
 def _retry(session: Session, linked: LinkedProgram, attributes: Attributes, refused: KernelError) -> int:
     """The kernel refused a program: leave out what it lacks and try again, or raise what explains the refusal."""
-    before = attributes.state()
-    _leave_out_what_is_missing(linked, attributes)
-    if attributes.state() != before:
+    if _leave_out_what_is_missing(linked, attributes):
         try:
             return _attempt(session, attributes, session.options.log_level)
         except KernelError as error:
@@ -187,28 +181,35 @@ def _retry(session: Session, linked: LinkedProgram, attributes: Attributes, refu
     raise explain(refused, linked, session.spec, log, session.notes_for(linked))
 
 
-def _leave_out_what_is_missing(linked: LinkedProgram, attributes: Attributes) -> None:
+def _leave_out_what_is_missing(linked: LinkedProgram, attributes: Attributes) -> bool:
+    """Take away what the running kernel doesn't know; return whether that was anything."""
     from bpfload import features
 
     sec = linked.spec.sec
+    before = attributes.name, attributes.expected_attach_type
     if features.supports("prog_name") is False:
         attributes.name = ""
     if sec is not None and sec.optional_attach_type and features.supports("expected_attach_type") is False:
         attributes.expected_attach_type = 0
     if sec is not None and sec.hook == "usdt" and features.supports("uprobe_multi") is False:
         attributes.expected_attach_type = linked.spec.attach_type
+    changed = before != (attributes.name, attributes.expected_attach_type)
     if features.supports("probe_read_kernel") is False:
-        _use_old_probe_read(attributes.insns)
+        changed = _use_old_probe_read(attributes.insns) or changed
+    return changed
 
 
-def _use_old_probe_read(insns: bytearray) -> None:
+def _use_old_probe_read(insns: bytearray) -> bool:
     from struct import pack_into, unpack_from
 
+    changed = False
     for offset in range(0, len(insns), 8):
         if insns[offset] == _HELPER_CALL and insns[offset + 1] == 0:
             old = _OLD_PROBE_READ.get(unpack_from("<i", insns, offset + 4)[0])
             if old is not None:
                 pack_into("<i", insns, offset + 4, old)
+                changed = True
+    return changed
 
 
 def _with_log(session: Session, attributes: Attributes, refused: KernelError) -> tuple[KernelError, str]:

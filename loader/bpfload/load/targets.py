@@ -14,7 +14,7 @@ from bpfload.errors import LinkError, NotFoundError
 from bpfload.spec import ProgramSpec
 
 if TYPE_CHECKING:
-    from bpfload.btf import Btf, Type
+    from bpfload.btf import Btf
     from bpfload.load.session import Session
 
 #: How the kernel's BTF names a target, by expected attach type: prefix and kind. Functions have none.
@@ -90,12 +90,9 @@ def _unknown(name: str, noun: str, btf: Btf, prefix: str, kind: int, who: str, c
     from difflib import get_close_matches
 
     wanted = prefix + name
-    start = prefix or name[:3]
-    names = (entry.name for entry in _named(btf, start) if entry.kind == kind)
-    near = tuple(found[len(prefix) :] for found in get_close_matches(wanted, names, n=3, cutoff=0.75))
+    start = (prefix or wanted[:3]).encode()
+    # Hundreds of names instead of a hundred thousand types: those that begin like the wanted one, and are of its kind.
+    names = {text.decode() for text in btf.own_strings.split(b"\0") if text.startswith(start)}
+    close = get_close_matches(wanted, names, n=6, cutoff=0.75)
+    near = tuple(found[len(prefix) :] for found in close if btf.find(found, kind))[:3]
     return NotFoundError(f"{who} no {noun} {name!r} (among those with BTF)", candidates=near, errno_code=code)
-
-
-def _named(btf: Btf, start: str) -> list[Type]:
-    """The types whose name begins with `start`."""
-    return [found for found in btf.types() if found.name.startswith(start)]
