@@ -1,0 +1,65 @@
+"""`bpfload link`: the links in the kernel."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from bpfload.inspect import links
+from bpfload.inspect.owners import holders
+from bpfload_cli.app import CommandTable
+from bpfload_cli.grammar import Words
+from bpfload_cli.selecting import one_link
+from bpfload_cli.session import Session
+
+
+def show(session: Session, words: Words) -> None:
+    """Show links: the one selected, or all."""
+    from bpfload_cli.layouts import LINK
+
+    if not words:
+        held = holders("link", pins=session.bpffs)
+        session.show((links.view(link, held) for link in links.every()), LINK)
+        return
+    with ExitStack() as stack:
+        link = one_link(words, stack)
+        words.end()
+        session.show([links.view(link, holders("link", pins=session.bpffs))], LINK, as_list=False)
+
+
+def pin(session: Session, words: Words) -> None:
+    """Pin a link."""
+    from bpfload_cli.commands.pinning import pin_object
+
+    with ExitStack() as stack:
+        link = one_link(words, stack)
+        path = words.take("the path to pin to")
+        words.end()
+        pin_object(session, link, path)
+
+
+def detach(session: Session, words: Words) -> None:
+    """Detach a link from its hook, whoever else holds it."""
+    with ExitStack() as stack:
+        link = one_link(words, stack)
+        words.end()
+        link.detach()
+    session.done()
+
+
+def usage(session: Session, words: Words) -> None:
+    """Show the forms of these commands."""
+    from bpfload_cli.usage import show_usage
+
+    show_usage(session, "link")
+
+
+command = CommandTable(
+    "link",
+    (
+        ("show", show),
+        ("list", show),
+        ("help", usage),
+        ("pin", pin),
+        ("detach", detach),
+    ),
+)

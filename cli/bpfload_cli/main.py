@@ -1,0 +1,136 @@
+"""From the words of the command line to an exit status."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from typing import NoReturn
+
+from bpfload.errors import BpfError, UsageError, VerifierError
+from bpfload_cli.app import CommandTable
+from bpfload_cli.session import FLAGS, LONG_FLAGS, Session
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+
+_HERE = "bpfload_cli.commands"
+
+#: bpftool's commands in bpftool's order, which prefixes are looked for in; then our own.
+COMMANDS = CommandTable(
+    "bpfload",
+    (
+        ("help", f"{_HERE}.help:command"),
+        ("prog", f"{_HERE}.prog:command"),
+        ("map", f"{_HERE}.map:command"),
+        ("link", f"{_HERE}.link:command"),
+        ("net", f"{_HERE}.net:command"),
+        ("btf", f"{_HERE}.btf:command"),
+        ("version", f"{_HERE}.version:command"),
+        ("load", f"{_HERE}.load:load"),
+        ("unload", f"{_HERE}.unload:unload"),
+        ("inspect", f"{_HERE}.inspect:command"),
+    ),
+)
+
+
+def run() -> NoReturn:
+    """Run the command line and exit: the console script."""
+    status = main(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_stdout()
+    # All output is out and nothing needs tearing down: skipping the interpreter's own saves some milliseconds.
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def main(arguments: list[str]) -> int:
+    """Run a command line (without the program's name) and return the exit status."""
+    session, words = read_flags(arguments)
+    try:
+        COMMANDS.main(args=route(session, words), prog_name="bpfload", standalone_mode=False, obj=session)
+        return session.status
+    except BpfError as error:
+        return report(session, error)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            _drop_stdout()
+            return FAILED
+        return _unexpected(session, error)
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else FAILED
+    except Exception as error:
+        return _unexpected(session, error)
+
+
+def read_flags(arguments: list[str]) -> tuple[Session, list[str]]:
+    """Take the flags that every command knows off a command line, wherever they stand; return the rest as it is."""
+    session, words = Session(), []
+    for position, argument in enumerate(arguments):
+        if argument == "--":
+            words += arguments[position + 1 :]
+            break
+        letters = argument[1:]
+        if argument.startswith("--") and argument[2:] in LONG_FLAGS:
+            session.set_flag(argument[2:])
+        elif argument.startswith("-") and letters and all(letter in FLAGS for letter in letters):
+            for letter in letters:
+                session.set_flag(FLAGS[letter])
+        else:
+            words.append(argument)
+    return session, words
+
+
+def route(session: Session, words: list[str]) -> list[str]:
+    """Return the words with what flags and a bare file name stand for written out."""
+    if session.help:
+        return ["help", *words]
+    if session.version:
+        return ["version"]
+    if words and COMMANDS.find(words[0]) is None and is_file_name(words[0]):
+        return ["load", *words]
+    return words
+
+
+def is_file_name(word: str) -> bool:
+    """Whether a first word that is no command means a file to load: one that is there, or looks like a path."""
+    return "/" in word or "." in word or os.path.exists(word)
+
+
+# --- errors ---------------------------------------------------------------------------------------------------------
+
+
+def report(session: Session, error: BpfError) -> int:
+    """Print an error, as JSON where that was asked for, and return the exit status."""
+    if session.json:
+        session.data({"error": str(error)})
+    else:
+        session.warn(f"Error: {error}")
+    if isinstance(error, VerifierError) and session.debug and not session.json:
+        session.warn(error.log)
+    return USAGE if isinstance(error, UsageError) else FAILED
+
+
+def _unexpected(session: Session, error: Exception) -> int:
+    """Report what isn't one of our errors: the command line's, the system's, or a mistake of ours."""
+    describe = getattr(error, "format_message", None)
+    if describe is not None:
+        # What typer says of options and arguments.
+        return report(session, UsageError(describe()))
+    if session.debug:
+        import traceback
+
+        traceback.print_exc()
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return report(session, BpfError(f"{where}{error.strerror}", errno_code=error.errno or 0))
+    hint = "This is a mistake in bpfload. Please report it, with what -d adds to this message."
+    return report(session, BpfError(f"unexpected {type(error).__name__}: {error}", hint=hint))
+
+
+def _drop_stdout() -> None:
+    """Send what is still unwritten nowhere: whoever was to read it has gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,1 @@
+"""What programs send: the trace pipe, ring buffers, perf buffers."""
