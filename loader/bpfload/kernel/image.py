@@ -38,7 +38,7 @@ def read_section(path: str, name: str) -> bytes:
 def _read(file: BufferedReader, path: str, name: bytes) -> bytes:
     limit = os.fstat(file.fileno()).st_size
     ident = file.read(16)
-    if ident[:4] != b"\x7fELF" or ident[4] not in _LAYOUTS or ident[5] not in (1, 2):
+    if len(ident) < 16 or ident[:4] != b"\x7fELF" or ident[4] not in _LAYOUTS or ident[5] not in (1, 2):
         raise FormatError("neither BTF nor an ELF file", file=path, errno_code=_LIBBPF_FORMAT)
     order = "<" if ident[5] == 1 else ">"
     header_form, row_form = (order + form for form in _LAYOUTS[ident[4]])

@@ -11,7 +11,7 @@ from functools import lru_cache
 from bpfload.errors import LinkError, NotFoundError
 from bpfload.kernel import version
 
-_PROC = "/proc/config.gz"
+_PLACES = ("/boot/config-{0}", "/proc/config.gz")
 _TRISTATE = {"n": 0, "y": 1, "m": 2}
 _ERANGE = 34
 
@@ -19,8 +19,8 @@ _ERANGE = 34
 @lru_cache(maxsize=1)
 def read() -> bytes:
     """Return the running kernel's configuration, in the form of a .config. Raises NotFoundError."""
-    boot = f"/boot/config-{version.release()}"
-    for path in (boot, _PROC):
+    paths = [pattern.format(version.release()) for pattern in _PLACES]
+    for path in paths:
         try:
             with open(path, "rb") as file:
                 data = file.read()
@@ -35,7 +35,7 @@ def read() -> bytes:
                 continue
         return data
     raise NotFoundError(
-        f"the kernel's configuration is not known: there is neither {boot} nor {_PROC}",
+        f"the kernel's configuration is not known: there is neither {' nor '.join(paths)}",
         hint="Give the values that the object needs as CONFIG_NAME=value lines.",
     )
 

@@ -48,5 +48,5 @@ def has_wrapper() -> bool:
 
 
 def function(name: str) -> str:
-    """Return the name of the kernel function of a system call, to attach a kprobe to: ``__x64_sys_openat``, ``sys_openat``."""
+    """Return the name of the kernel function of a system call, to attach a kprobe to, such as ``__x64_sys_openat``."""
     return f"__{prefix()}_sys_{name}" if has_wrapper() else f"__se_sys_{name}"
