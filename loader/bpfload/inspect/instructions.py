@@ -23,7 +23,7 @@ def raw(program: Program) -> bytes:
 
 def view(program: Program) -> xlated.Xlated:
     """Return the view of a program's instructions. Raises BpfError where the kernel hides them, KernelError, FormatError."""
-    info = program.info("xlated_prog_insns", "func_info", "line_info", "jited_ksyms")
+    info = program.info(*xlated.ARRAYS)
     if not any(info.xlated_prog_insns):
         raise BpfError(_NOTHING, hint=_HINT)
     types = None
@@ -31,16 +31,7 @@ def view(program: Program) -> xlated.Xlated:
         from bpfload.inspect.btf import types as btf_types
 
         types = btf_types(info.btf_id)
-    pieces = xlated.Pieces(
-        insns=info.xlated_prog_insns,
-        func_info=info.func_info,
-        func_info_rec_size=info.func_info_rec_size,
-        line_info=info.line_info,
-        line_info_rec_size=info.line_info_rec_size,
-        jited_ksyms=info.jited_ksyms,
-        btf=types,
-    )
-    return xlated.view(pieces, symbols(info.xlated_prog_insns, info.jited_ksyms))
+    return xlated.view(xlated.Pieces.of(info, types), symbols(info.xlated_prog_insns, info.jited_ksyms))
 
 
 def symbols(insns: bytes, jited: tuple[int, ...]) -> Symbols:
