@@ -55,10 +55,11 @@ _DEFAULTS: Mapping[str, Callable[[ExternSpec], ExternValue]] = {
 
 def _missing(extern: ExternSpec) -> LinkError:
     if extern.kind == "kconfig":
-        message = f"extern {extern.name!r}: this kernel's configuration doesn't set it"
+        message, hint = "this kernel's configuration doesn't set it", _WEAK_HINT
     else:
-        message = f"extern {extern.name!r}: this kernel has no such symbol"
-    return LinkError(message, symbol=extern.name, hint=_WEAK_HINT, errno_code=errno.ESRCH)
+        message = "this kernel has no such symbol"
+        hint = f"Variables are among the symbols only of kernels with CONFIG_KALLSYMS_ALL. {_WEAK_HINT}"
+    return LinkError(f"extern {extern.name!r}: {message}", symbol=extern.name, hint=hint, errno_code=errno.ESRCH)
 
 
 _WEAK_HINT = "Declared __weak, it is zero where the kernel hasn't got it."
@@ -218,7 +219,9 @@ class _Typed:
         btf, type_id, module = place
         target = btf.resolve(btf.type(type_id).type_id)
         if not _compatible(self.local, extern.type_id, btf, target):
-            mine, other = _type_text(self.local, extern.type_id), _type_text(btf, target)
+            from bpfload.btf.names import c_type
+
+            mine, other = c_type(self.local, extern.type_id), c_type(btf, target)
             raise LinkError(f"extern {extern.name!r} is declared as {mine}, and is {other} in {btf.name}", symbol=extern.name)
         return ExternValue("btf", btf_id=type_id, btf_fd=module.fd if module else 0)
 
@@ -232,10 +235,13 @@ class _Typed:
         if not _compatible(self.local, mine, btf, other):
             if extern.weak:
                 return None
+            from bpfload.btf.names import declaration
+
             raise LinkError(
-                f"function {extern.name!r} is declared in another way than in {btf.name}",
+                f"function {extern.name!r} is declared as {declaration(self.local, extern.type_id)!r}, "
+                f"and is {declaration(btf, type_id)!r} in {btf.name}",
                 symbol=extern.name,
-                hint="Compare the declaration with the one in the vmlinux.h of this kernel.",
+                hint="Take the declaration from the vmlinux.h of this kernel.",
             )
         return ExternValue("btf", btf_id=type_id, btf_fd=module.fd if module else 0, fd_index=self._fd_index(extern, module))
 
@@ -270,9 +276,3 @@ def _compatible(local: Btf, mine: int, target: Btf, other: int) -> bool:
         return types_are_compatible(local, mine, target, other)
     except FormatError:
         return False  # nested too deeply to be compared
-
-
-def _type_text(btf: Btf, type_id: int) -> str:
-    from bpfload.btf.core.describe import type_text
-
-    return type_text(btf, type_id)
