@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bpfload.elf.draft import Draft
 
 EINVAL = 22
+E2BIG = 7
 ENOENT = 2
 ENOTSUP = 95
 MAGIC = 0xEB9F
@@ -29,6 +30,8 @@ _HEADER_WITH_CORE = 32
 _FUNC_INFO = 8
 _LINE_INFO = 16
 _CORE_RELO = 16
+
+MAX_BTF_SIZE = 16 << 20  # BTF_MAX_SIZE in kernel/bpf/btf.c
 
 MISSING_HINT = "Compile with -g."
 
@@ -43,6 +46,8 @@ def read_btf(draft: Draft) -> None:
         return
     spec = draft.spec
     try:
+        if section.size > MAX_BTF_SIZE:
+            draft.fail(f"{section.size} bytes are more than the kernel takes", E2BIG, section=section.label)
         btf = Btf.parse(draft.elf.content(section), name=draft.elf.name)
         btf.validate()
         btf.pointer_size_override = 8

@@ -28,7 +28,6 @@ from bpfload.btf.types import (
     KIND_VAR,
     LINKAGE_GLOBAL,
 )
-from bpfload.elf import legacymaps
 from bpfload.elf.file import SHT_NOBITS
 from bpfload.errors import BpfError, FormatError
 from bpfload.spec import MapSpec
@@ -53,10 +52,10 @@ _NUMBERS = {"type": "type", "max_entries": "max_entries", "map_flags": "flags", 
 
 def add_maps(draft: Draft) -> None:
     """Add the maps of .maps, or those defined in the old way, and find the arena."""
-    for section in draft.legacy_maps:
-        legacymaps.add_maps(draft, section)
     if draft.legacy_maps:
-        legacymaps.connect_inner_maps(draft)
+        from bpfload.elf import legacymaps
+
+        legacymaps.add_maps(draft)
     if draft.maps is not None:
         _add_btf_maps(draft)
     _find_arena(draft)
@@ -84,14 +83,14 @@ def _add_btf_maps(draft: Draft) -> None:
             draft.fail(
                 f"map {name!r} is static or hidden", ENOTSUP, section=".maps", offset=variable.offset, hint="Remove `static`."
             )
-        definition = btf.type(btf.resolve(found.type_id))
+        definition = btf.type(draft.resolve(found.type_id))
         if definition.kind != KIND_STRUCT:
             draft.fail(f"map {name!r} is not defined by a struct", EINVAL, section=".maps", offset=variable.offset)
         if definition.size > variable.size:
             draft.fail(f"the definition of map {name!r} is cut off", EINVAL, section=".maps", offset=variable.offset)
         spec = MapSpec(name, section=".maps", offset=variable.offset, kernel_name=name[:MAP_NAME_LENGTH])
         try:
-            parse_definition(btf, definition, spec)
+            parse_definition(draft, btf, definition, spec)
         except BpfError as error:
             raise error.within(f"map {name!r}") from None
         draft.add_map(spec, section.index)
@@ -119,15 +118,15 @@ def _find_arena(draft: Draft) -> None:
 # One definition
 
 
-def parse_definition(btf: Btf, definition: Type, spec: MapSpec, *, is_inner: bool = False) -> None:
+def parse_definition(draft: Draft, btf: Btf, definition: Type, spec: MapSpec, *, is_inner: bool = False) -> None:
     """Fill a map from the members of the struct that defines it. Raises FormatError."""
     members = definition.members
     for position, member in enumerate(members):
         name = member.name
         if name in _NUMBERS:
-            setattr(spec, _NUMBERS[name], _number(btf, member))
+            setattr(spec, _NUMBERS[name], _number(draft, btf, member))
         elif name in ("key_size", "value_size"):
-            _set_size(btf, spec, name, _number(btf, member))
+            _set_size(btf, spec, name, _number(draft, btf, member))
         elif name in ("key", "value"):
             pointer = btf.type(member.type_id)
             if pointer.kind != KIND_PTR:
@@ -135,22 +134,22 @@ def parse_definition(btf: Btf, definition: Type, spec: MapSpec, *, is_inner: boo
             _set_size(btf, spec, f"{name}_size", btf.size_of(pointer.type_id))
             setattr(spec, f"{name}_type_id", pointer.type_id)
         elif name == "values":
-            _parse_values(btf, spec, member, is_inner=is_inner, is_last=position == len(members) - 1)
+            _parse_values(draft, btf, spec, member, is_inner=is_inner, is_last=position == len(members) - 1)
         elif name == "pinning":
             if is_inner:
                 _fail(btf, "an inner map can't be pinned by its definition")
-            spec.pinning = _number(btf, member)
+            spec.pinning = _number(draft, btf, member)
             if spec.pinning > PIN_BY_NAME:
                 _fail(btf, f"pinning is {spec.pinning}; there are 0 (none) and 1 (by name)")
         elif name == "map_extra":
-            spec.extra = _long_number(btf, member)
+            spec.extra = _long_number(draft, btf, member)
         else:
             _fail(btf, f"unknown field {name!r} in the definition", ENOTSUP)
     if not spec.type:
         _fail(btf, "the definition says no type")
 
 
-def _parse_values(btf: Btf, spec: MapSpec, member: Member, *, is_inner: bool, is_last: bool) -> None:
+def _parse_values(draft: Draft, btf: Btf, spec: MapSpec, member: Member, *, is_inner: bool, is_last: bool) -> None:
     is_prog_array = spec.type == BPF_MAP_TYPE_PROG_ARRAY
     if is_inner:
         _fail(btf, "maps of maps of maps can't be defined", ENOTSUP)
@@ -162,17 +161,17 @@ def _parse_values(btf: Btf, spec: MapSpec, member: Member, *, is_inner: bool, is
     array = btf.type(member.type_id)
     if array.kind != KIND_ARRAY or array.nelems:
         _fail(btf, "'values' is not an array of length 0")
-    pointer = btf.type(btf.resolve(array.elem))
+    pointer = btf.type(draft.resolve(array.elem))
     if pointer.kind != KIND_PTR:
         _fail(btf, f"'values' holds {KIND_NAMES[pointer.kind]} instead of pointers")
-    value = btf.type(btf.resolve(pointer.type_id))
+    value = btf.type(draft.resolve(pointer.type_id))
     wanted = KIND_FUNC_PROTO if is_prog_array else KIND_STRUCT
     if value.kind != wanted:
         _fail(btf, f"'values' points to {KIND_NAMES[value.kind]} instead of {KIND_NAMES[wanted]}")
     if not is_prog_array:
         name = f"{spec.name}.inner"
         spec.inner = MapSpec(name, section=spec.section, kernel_name=name[:MAP_NAME_LENGTH])
-        parse_definition(btf, value, spec.inner, is_inner=True)
+        parse_definition(draft, btf, value, spec.inner, is_inner=True)
 
 
 def _set_size(btf: Btf, spec: MapSpec, field: str, size: int) -> None:
@@ -182,9 +181,9 @@ def _set_size(btf: Btf, spec: MapSpec, field: str, size: int) -> None:
     setattr(spec, field, size)
 
 
-def _number(btf: Btf, member: Member) -> int:
+def _number(draft: Draft, btf: Btf, member: Member) -> int:
     """Return the number that a member stands for: `int (*name)[NUMBER]`."""
-    pointer = btf.type(btf.resolve(member.type_id))
+    pointer = btf.type(draft.resolve(member.type_id))
     if pointer.kind != KIND_PTR:
         _fail(btf, f"{member.name!r} is {KIND_NAMES[pointer.kind]}, not a pointer to an array", hint="Use __uint().")
     array = btf.type(pointer.type_id)
@@ -193,11 +192,11 @@ def _number(btf: Btf, member: Member) -> int:
     return array.nelems
 
 
-def _long_number(btf: Btf, member: Member) -> int:
+def _long_number(draft: Draft, btf: Btf, member: Member) -> int:
     """Return a number of up to 64 bits: as `_number`, or the one value of an enum."""
-    found = btf.type(btf.resolve(member.type_id))
+    found = btf.type(draft.resolve(member.type_id))
     if found.kind == KIND_PTR:
-        return _number(btf, member)
+        return _number(draft, btf, member)
     if found.kind not in (KIND_ENUM, KIND_ENUM64):
         _fail(btf, f"{member.name!r} is {KIND_NAMES[found.kind]}, not an enum", hint="Use __ulong().")
     if found.vlen != 1:

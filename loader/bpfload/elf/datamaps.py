@@ -150,7 +150,7 @@ def _add_struct_ops_section(draft: Draft, section: Section) -> None:
     copied = 0
     for row in btf.type(datasec).variables:
         variable = btf.type(row.type_id)
-        value_type = btf.type(btf.resolve(row.type_id if variable.kind != KIND_VAR else variable.type_id))
+        value_type = btf.type(draft.resolve(row.type_id if variable.kind != KIND_VAR else variable.type_id))
         if not value_type.name:
             draft.fail(f"{variable.name!r} has a type without a name", ENOTSUP, section=name, offset=row.offset)
         if value_type.kind != KIND_STRUCT:
@@ -171,7 +171,7 @@ def _add_struct_ops_section(draft: Draft, section: Section) -> None:
             value_type_id=value_type.id,
             kernel_name=variable.name[:MAP_NAME_LENGTH],
             data=bytearray(content[row.offset : end]),
-            autocreate=name[0] != "?",
+            autocreate=not name.startswith("?"),
             section=name,
             offset=row.offset,
             struct_ops=StructOpsSpec(value_type.name, value_type.id, is_link),

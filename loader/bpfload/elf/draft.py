@@ -5,7 +5,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
+from bpfload.btf.types import KIND_TYPEDEF, MODIFIER_KINDS
 from bpfload.spec import ObjectSpec
+
+EINVAL = 22
+MAX_CHAIN = 64  # the kernel goes down to 32
+TRANSPARENT_KINDS = MODIFIER_KINDS | {KIND_TYPEDEF}
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -49,6 +54,7 @@ class Draft:
         self.data_maps: dict[int, MapSpec] = {}
         self.externs_by_symbol: dict[int, ExternSpec] = {}
         self.editor: BtfEditor | None = None
+        self.code_size = 0
         self.struct_ops_maps: dict[int, list[MapSpec]] = {}
 
     @property
@@ -65,6 +71,21 @@ class Draft:
         """Raise FormatError for the file."""
         self.elf.fail(message, section=section, offset=offset, hint=hint, errno_code=errno_code)
 
+    def resolve(self, type_id: int) -> int:
+        """Return what remains of a type of the object's BTF without qualifiers, type tags and typedefs: its id.
+
+        Chains are followed only so far: a file may have a long one, and refer to it from everywhere.
+        """
+        btf = self.spec.btf
+        assert btf is not None
+        left = MAX_CHAIN
+        while (found := btf.type(type_id)).kind in TRANSPARENT_KINDS:
+            left -= 1
+            if not left:
+                self.fail(f"BTF type {type_id}: a chain of over {MAX_CHAIN} types", EINVAL, section=".BTF")
+            type_id = found.type_id
+        return type_id
+
     def symbol_label(self, symbol: Symbol) -> str:
         """Return a symbol's name for messages; relocations against static things have a nameless section symbol."""
         name = self.elf.symbol_name(symbol)
@@ -73,14 +94,11 @@ class Draft:
         return name or "?"
 
     def add_map(self, spec: MapSpec, section_index: int) -> None:
-        """Append a map. A name that another map has already, which no compiler makes, gets the section's index added."""
-        key = spec.name
-        if key in self.spec.maps:
-            key = f"{key}#{section_index}"
-            while key in self.spec.maps:
-                key += "'"
-            spec.name = key
-        self.spec.maps[key] = spec
+        """Append a map. A name that another map has already, which no compiler makes, gets a number added."""
+        maps = self.spec.maps
+        if spec.name in maps:
+            spec.name = f"{spec.name}#{len(maps)}"
+        maps[spec.name] = spec
         self.maps_by_place.setdefault((section_index, spec.offset), spec)
 
     def program_at(self, section_index: int, offset: int) -> tuple[int, ProgramSpec] | None:

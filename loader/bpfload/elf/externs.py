@@ -115,7 +115,7 @@ class _Finder:
         elif section.name == KSYMS:
             is_function = found.kind == KIND_FUNC
             extern.kind = "kfunc" if is_function else "ksym"
-            extern.type_id = found.id if is_function else self.btf.resolve(found.type_id)
+            extern.type_id = found.id if is_function else self.draft.resolve(found.type_id)
         else:
             fail(f"extern {name!r} is in section {section.name!r}, which is none for externs", ENOTSUP)
         return extern
@@ -126,21 +126,21 @@ class _Finder:
         extern.kind = "kconfig"
         extern.type_id = found.type_id
         extern.size = self.btf.size_of(found.type_id)
-        extern.align = self.btf.align_of(found.type_id)
-        if not extern.size or not extern.align:
+        if not extern.size:
             self.draft.fail(f"extern {extern.name!r} has no size", EINVAL)
-        extern.value_kind, extern.is_signed = _kconfig_kind(self.btf, found.type_id)
+        extern.value_kind, extern.is_signed = _kconfig_kind(self.draft, self.btf, found.type_id)
         if not extern.value_kind:
             self.draft.fail(
                 f"extern {extern.name!r} has a type that no kconfig value has",
                 ENOTSUP,
                 hint="Use bool, enum libbpf_tristate, char, an integer of up to 8 bytes, or an array of char.",
             )
+        extern.align = self.btf.align_of(found.type_id)
 
 
-def _kconfig_kind(btf: Btf, type_id: int) -> tuple[str, bool]:
+def _kconfig_kind(draft: Draft, btf: Btf, type_id: int) -> tuple[str, bool]:
     """Return what a kconfig variable holds ("" if it can't), and whether it is signed."""
-    found = btf.type(btf.resolve(type_id))
+    found = btf.type(draft.resolve(type_id))
     kind = found.kind
     if kind == KIND_INT:
         if found.encoding & INT_BOOL:
@@ -153,7 +153,7 @@ def _kconfig_kind(btf: Btf, type_id: int) -> tuple[str, bool]:
         fits = found.name == "libbpf_tristate" and (kind == KIND_ENUM64 or found.size == 4)
         return ("tristate" if fits else ""), False
     if kind == KIND_ARRAY and found.nelems:
-        element = btf.type(btf.resolve(found.elem))
+        element = btf.type(draft.resolve(found.elem))
         if element.kind == KIND_INT and element.size == 1 and not element.encoding & INT_BOOL:
             return "string", False
     return "", False

@@ -26,6 +26,7 @@ SHT_NOBITS = 8
 SHT_REL = 9
 SHT_LLVM_ADDRSIG = 0x6FFF4C03
 SHF_EXECINSTR = 4
+SHF_COMPRESSED = 0x800
 SHN_UNDEF = 0
 SHN_LORESERVE = 0xFF00
 SHN_XINDEX = 0xFFFF
@@ -40,12 +41,13 @@ STB_WEAK = 2
 STV_INTERNAL = 1
 STV_HIDDEN = 2
 
-#: Limits on what a file may make us do. Real objects are far below them: the largest of the kernel's selftests has 6 MB and
-#: some ten thousand symbols.
-MAX_FILE_SIZE = 256 << 20
-MAX_ENTRIES = 1 << 19  # symbols; entries of a relocation table
+#: Limits on what a file may make us do. Real objects are far below them: the largest of the kernel's selftests has a megabyte
+#: and some thousand symbols.
+MAX_FILE_SIZE = 64 << 20
+MAX_SECTIONS = 0xFF00
+MAX_ENTRIES = 1 << 19  # symbols; relocations
 MAX_NAME = 4096  # bytes of one name
-MAX_COPIES = 16  # how often the sections may cover the file's bytes; those of a real file don't overlap, but are read twice
+MAX_COPIES = 4  # how often the sections may cover the file's bytes; those of a real file don't overlap, but some are read twice
 
 _SECTION_HEADER = struct.Struct("<IIQQQQIIQQ")
 _SYMBOL = struct.Struct("<IBBHQQ")
@@ -108,6 +110,8 @@ class ElfFile:
         self.name = name
         self.data = data
         self._budget = MAX_COPIES * len(data)
+        self._relocation_count = 0
+        self._by_name: dict[str | None, Section] = {}
         header = self._identify(data)
         self.sections = self._read_sections(header)
         self._names: bytes = b""
@@ -131,7 +135,7 @@ class ElfFile:
             what = "the file is empty" if not data else "not an ELF file"
             self.fail(what, hint="An object is made by: clang -O2 -g -target bpf -c NAME.bpf.c")
         if len(data) < 64:
-            self.fail(f"truncated: an ELF header has 64 bytes, the file {len(data)}", errno_code=LIBBPF_ELF)
+            self.fail(f"truncated: an ELF header has 64 bytes, the file {len(data)}")
         try:
             elf: Any = ELFFile(BytesIO(data))
             header = elf.header
@@ -163,22 +167,22 @@ class ElfFile:
         start, count = header["e_shoff"], header["e_shnum"]
         if not start:
             self.fail("no sections")
-        if header["e_shentsize"] != _SECTION_HEADER.size:
-            self.fail(f"section headers of {header['e_shentsize']} bytes instead of {_SECTION_HEADER.size}")
         if start + _SECTION_HEADER.size > len(data):
             self.fail(f"truncated: the section headers are at {start:#x}, the file has {len(data):#x} bytes")
         first = _SECTION_HEADER.unpack_from(data, start)
         count = count or first[5]  # from 0xff00 sections on, the number is in the null section
         if count * _SECTION_HEADER.size > len(data) - start:
-            self.fail(f"truncated: {count} section headers are at {start:#x}, the file has {len(data):#x} bytes")
+            message = f"truncated: {count} section headers are at {start:#x}, the file has {len(data):#x} bytes"
+            self.fail(message, errno_code=LIBBPF_FORMAT if header["e_shnum"] else LIBBPF_ELF)
+        if count > MAX_SECTIONS:
+            self.fail(f"{count} sections are too many")
         rows = list(_SECTION_HEADER.iter_unpack(data[start : start + count * _SECTION_HEADER.size]))
         names_index = header["e_shstrndx"]
         if names_index == SHN_XINDEX:
             names_index = first[6]
-        if not 0 < names_index < count:
+        if names_index >= count:
             self.fail(f"section {names_index} is to hold the section names; there are {count} sections")
-        names_section = Section(names_index, ".shstrtab", rows[names_index])
-        names = self.content(names_section) if names_section.type == SHT_STRTAB else b""
+        names = self.strings(Section(names_index, ".shstrtab", rows[names_index]))
         sections = []
         for index, row in enumerate(rows):
             sections.append(Section(index, _string(names, row[0]), row))
@@ -186,18 +190,22 @@ class ElfFile:
 
     # Sections
 
-    def content(self, section: Section) -> bytes:
-        """Return a section's bytes; those of a NOBITS section are not in the file and given as b"".
-
-        Raises FormatError if they are not all in the file, or not a whole number of the type's entries.
-        """
-        if section.type == SHT_NOBITS or not section.type:
-            return b""
+    def check(self, section: Section) -> None:
+        """Raise FormatError if a section is not all in the file, or not a whole number of its type's entries."""
         offset, size = section.offset, section.size
+        if section.type == SHT_NOBITS:
+            return
         if size and (offset > len(self.data) or size > len(self.data) - offset):
             self.fail(f"truncated: {size} bytes at {offset:#x}, the file has {len(self.data):#x} bytes", section=section.label)
         if size % _ENTRY_SIZES.get(section.type, 1):
             self.fail(f"{size} bytes are no whole number of entries", section=section.label)
+
+    def content(self, section: Section) -> bytes:
+        """Return a section's bytes; those of a NOBITS section are not in the file and given as b"". Raises as `check` does."""
+        if section.type == SHT_NOBITS:
+            return b""
+        self.check(section)
+        offset, size = section.offset, section.size
         self._budget -= size
         if self._budget < 0:
             self.fail("the sections overlap each other too often", section=section.label)
@@ -205,10 +213,14 @@ class ElfFile:
 
     def find(self, name: str) -> Section | None:
         """Return the first section of that name."""
-        for section in self.sections[1:]:
-            if section.name == name:
-                return section
-        return None
+        if not self._by_name:
+            self._by_name = {section.name: section for section in reversed(self.sections[1:])}
+        return self._by_name.get(name)
+
+    def strings(self, section: Section) -> bytes:
+        """Return a string table, b"" if the section is none that can be read."""
+        content = self.content(section)
+        return content if section.type == SHT_STRTAB and not section.flags & SHF_COMPRESSED else b""
 
     # Symbols
 
@@ -221,7 +233,7 @@ class ElfFile:
 
     def set_symbol_names(self, section: Section | None) -> None:
         """Say which string table holds the symbols' names."""
-        self._names = self.content(section) if section is not None and section.type == SHT_STRTAB else b""
+        self._names = self.strings(section) if section is not None else b""
 
     def symbol_name(self, symbol: Symbol) -> str | None:
         """Return a symbol's name, None if it has no valid one."""
@@ -230,8 +242,9 @@ class ElfFile:
     def relocations(self, section: Section) -> list[tuple[int, int, int]]:
         """Decode a REL table: (offset in the section that it is for, relocation type, index of the symbol)."""
         content = self.content(section)
-        if len(content) > MAX_ENTRIES * _REL.size:
-            self.fail(f"{len(content) // _REL.size} relocations are too many", section=section.label)
+        self._relocation_count += len(content) // _REL.size
+        if self._relocation_count > MAX_ENTRIES:
+            self.fail(f"{self._relocation_count} relocations are too many", section=section.label)
         return list(_REL.iter_unpack(content))
 
 

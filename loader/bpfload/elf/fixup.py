@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bpfload.btf.types import KIND_DATASEC, KIND_FUNC, KIND_VAR, LINKAGE_GLOBAL, LINKAGE_STATIC
+from bpfload.btf.types import KIND_DATASEC, KIND_FUNC, KIND_VAR, LINKAGE_EXTERN, LINKAGE_GLOBAL, LINKAGE_STATIC
 from bpfload.btf.writer import BtfEditor
 from bpfload.elf.file import STB_GLOBAL, STB_WEAK, STT_OBJECT
 
@@ -77,7 +77,7 @@ def _fix_section(draft: Draft, section: Type, symbols: dict[str, Symbol]) -> Non
             found = btf.type(variable.type_id)
             if found.kind != KIND_VAR:
                 draft.fail(f"{found.name!r} in DATASEC {section.name!r} is no variable", EINVAL, section=".BTF")
-            if found.linkage != LINKAGE_GLOBAL:
+            if found.linkage in (LINKAGE_STATIC, LINKAGE_EXTERN):
                 continue
             symbol = symbols.get(found.name)
             if symbol is None:
@@ -97,7 +97,7 @@ def _is_sorted(rows: tuple[SectionVariable, ...]) -> bool:
 
 def _section_size(draft: Draft, name: str) -> int:
     section = draft.elf.find(name)
-    size = section.size & MAX_UINT if section is not None and section.type else 0
+    size = section.size & MAX_UINT if section is not None else 0
     if not size:
         draft.fail(f"BTF has a section {name!r} that the file lacks, or that is empty there", ENOENT, section=".BTF")
     return size

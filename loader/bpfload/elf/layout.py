@@ -86,12 +86,14 @@ def _is_ignored(section: Section, name: str) -> bool:
 
 
 def _collect(draft: Draft, elf: ElfFile, section: Section, name: str) -> None:
-    content = elf.content(section)
+    elf.check(section)
     if name == "license":
-        if section.type == SHT_NOBITS:
+        content = elf.content(section)
+        if not content:
             elf.fail("the licence has no content", section=name)
         draft.spec.license = content.partition(b"\0")[0][:MAX_LICENSE].decode("utf-8", "replace")
     elif name == "version":
+        content = elf.content(section)
         if len(content) != 4:
             elf.fail(f"a version is 4 bytes, here are {len(content)}", section=name)
         draft.spec.version = int.from_bytes(content, "little")

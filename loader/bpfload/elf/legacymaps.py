@@ -19,7 +19,7 @@ from bpfload.spec import MapSlot, MapSpec
 
 if TYPE_CHECKING:
     from bpfload.elf.draft import Draft
-    from bpfload.elf.file import Section
+    from bpfload.elf.file import Section, Symbol
 
 EINVAL = 22
 MAP_NAME_LENGTH = 15
@@ -28,60 +28,71 @@ _SAMPLES = 28
 _IPROUTE2 = 36
 
 
-def add_maps(draft: Draft, section: Section) -> None:
-    """Add the maps of one section."""
+def add_maps(draft: Draft) -> None:
+    """Add the maps of all such sections."""
+    sections = {section.index: section for section in draft.legacy_maps}
+    symbols: dict[int, list[Symbol]] = {}
+    for symbol in draft.symbols:
+        if symbol.section in sections and symbol.type not in (STT_SECTION, STT_FUNC):
+            symbols.setdefault(symbol.section, []).append(symbol)
+    identified: list[tuple[MapSpec, int, int, int]] = []
+    for index, found in symbols.items():
+        _add_section(draft, sections[index], sorted(found, key=_value), identified)
+    _connect(identified)
+
+
+def _value(symbol: Symbol) -> int:
+    return symbol.value
+
+
+def _add_section(draft: Draft, section: Section, symbols: list[Symbol], identified: list[tuple[MapSpec, int, int, int]]) -> None:
+    """Add the maps of one section; append those in iproute2's form to `identified`: map, id, inner_id, inner_idx."""
     content = draft.elf.content(section)
-    symbols = [symbol for symbol in draft.symbols if symbol.section == section.index]
-    symbols = [symbol for symbol in symbols if symbol.type not in (STT_SECTION, STT_FUNC)]
-    symbols.sort(key=lambda symbol: symbol.value)
-    ends = [symbol.value for symbol in symbols[1:]] + [len(content)]
-    for symbol, end in zip(symbols, ends, strict=True):
+    where = section.label
+    for position, symbol in enumerate(symbols):
+        start = symbol.value
+        end = symbols[position + 1].value if position + 1 < len(symbols) else len(content)
+        size = symbol.size or end - start
         name = draft.elf.symbol_name(symbol)
-        start, size = symbol.value, symbol.size or end - symbol.value
         if not name:
-            draft.fail("a map has no name", EINVAL, section=section.label, offset=start)
+            draft.fail("a map has no name", EINVAL, section=where, offset=start)
         if size < _SMALLEST or start + size > len(content):
-            draft.fail(f"map {name!r} has {size} bytes of definition", EINVAL, section=section.label, offset=start)
-        spec = MapSpec(name, "legacy", section=section.label, offset=start, kernel_name=name[:MAP_NAME_LENGTH])
-        fields = unpack_from("<5I", content, start)
-        spec.type, spec.key_size, spec.value_size, spec.max_entries, spec.flags = fields
+            draft.fail(f"map {name!r} has {size} bytes of definition", EINVAL, section=where, offset=start)
+        spec = MapSpec(name, "legacy", section=where, offset=start, kernel_name=name[:MAP_NAME_LENGTH])
+        spec.type, spec.key_size, spec.value_size, spec.max_entries, spec.flags = unpack_from("<5I", content, start)
         known = _SMALLEST
         if size >= _IPROUTE2:
             known = _IPROUTE2
-            spec.pinning = int(bool(unpack_from("<I", content, start + 24)[0]))
+            number, pinning, inner_id, inner_index = unpack_from("<3Ii", content, start + _SMALLEST)
+            spec.pinning = int(pinning > 0)
+            identified.append((spec, number, inner_id, inner_index))
         elif size >= _SAMPLES:
             known = _SAMPLES
-            spec.numa_node = unpack_from("<I", content, start + 24)[0]
-        if any(content[start + known : start + size]):
-            draft.fail(f"the definition of map {name!r} has unknown fields", EINVAL, section=section.label, offset=start + known)
+            spec.numa_node = unpack_from("<I", content, start + _SMALLEST + 4)[0]
+        if content.count(0, start + known, start + size) != size - known:
+            draft.fail(f"the definition of map {name!r} has unknown fields", EINVAL, section=where, offset=start + known)
         draft.add_map(spec, section.index)
 
 
-def connect_inner_maps(draft: Draft) -> None:
-    """Give iproute2's maps of maps their templates and initial values: the maps with the id that they name."""
-    contents = {section.label: draft.elf.content(section) for section in draft.legacy_maps}
-    wide = {}
-    for spec in draft.spec.maps.values():
-        content = contents.get(spec.section, b"")
-        end = min((other.offset for other in draft.spec.maps.values() if other.offset > spec.offset), default=len(content))
-        if end - spec.offset >= _IPROUTE2:
-            wide[spec.name] = unpack_from("<I4xIi", content, spec.offset + 20)
-    by_id = {number: name for name, (number, _, _) in reversed(wide.items()) if number}
-    for name, (_, wanted, _) in wide.items():
-        template = draft.spec.maps.get(by_id.get(wanted, "")) if wanted else None
-        if template is None:
+def _connect(identified: list[tuple[MapSpec, int, int, int]]) -> None:
+    """Give iproute2's maps of maps a template and initial values: the maps with the id that they name as their inner_id."""
+    by_id: dict[int, list[tuple[MapSpec, int]]] = {}
+    for spec, number, _, index in identified:
+        if number:
+            by_id.setdefault(number, []).append((spec, index))
+    for spec, _, inner_id, _ in identified:
+        inner = by_id.pop(inner_id, None)  # an id has one outer map
+        if inner is None:
             continue
-        outer = draft.spec.maps[name]
-        outer.inner = MapSpec(
-            f"{name}.inner",
+        template = inner[0][0]
+        spec.inner = MapSpec(
+            f"{spec.name}.inner",
             "legacy",
             type=template.type,
             key_size=template.key_size,
             value_size=template.value_size,
             max_entries=template.max_entries,
             flags=template.flags,
-            kernel_name=f"{name}.inner"[:MAP_NAME_LENGTH],
+            kernel_name=f"{spec.name}.inner"[:MAP_NAME_LENGTH],
         )
-        outer.slots += [
-            MapSlot(index, other, "map") for other, (number, _, index) in wide.items() if number == wanted and index >= 0
-        ]
+        spec.slots = [MapSlot(index, other.name, "map") for other, index in inner if index >= 0]

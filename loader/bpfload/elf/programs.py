@@ -24,7 +24,7 @@ KIND_FUNC = 12
 KIND_DECL_TAG = 17
 LINKAGE_GLOBAL = 1
 #: How often the functions of a file may cover its bytes. Aliases overlap; a file made to waste memory does so without end.
-MAX_OVERLAP = 16
+MAX_OVERLAP = 4
 
 EXCEPTION_TAG = "exception_callback:"
 
@@ -33,7 +33,6 @@ def add_programs(draft: Draft, section: Section, name: str) -> None:
     """Add the functions of one section with instructions."""
     elf = draft.elf
     code = elf.content(section)
-    budget = MAX_OVERLAP * len(code)
     for symbol in draft.functions.get(section.index, ()):
         label = elf.symbol_name(symbol)
         if label is None:
@@ -51,8 +50,8 @@ def add_programs(draft: Draft, section: Section, name: str) -> None:
             )
         if not size or size % SLOT or start % SLOT:
             draft.fail(f"function {label!r} has no whole number of instructions", EINVAL, section=name, offset=start)
-        budget -= size
-        if budget < 0:
+        draft.code_size += size
+        if draft.code_size > MAX_OVERLAP * len(elf.data):
             draft.fail("the functions overlap each other too often", EINVAL, section=name)
         program = ProgramSpec(
             name=label,
@@ -62,7 +61,7 @@ def add_programs(draft: Draft, section: Section, name: str) -> None:
             is_global=symbol.bind != STB_LOCAL,
             hidden=symbol.bind != STB_LOCAL and symbol.is_hidden,
             weak=symbol.bind == STB_WEAK,
-            autoload=name[0] != "?",
+            autoload=not name.startswith("?"),
         )
         draft.placed.append((section.index, start, start + size, program))
 

@@ -46,8 +46,9 @@ PSEUDO_CALL = 1
 def collect_relocations(draft: Draft) -> None:
     """Read all relocation sections that matter."""
     found: dict[int, tuple[ProgramSpec, list[Relocation]]] = {}
+    struct_ops = {section.index for section in draft.struct_ops}
     for section in draft.relocations:
-        if section.info in draft.struct_ops_maps or any(section.info == other.index for other in draft.struct_ops):
+        if section.info in struct_ops:
             _collect_struct_ops(draft, section)
         elif draft.maps is not None and section.info == draft.maps.index:
             _collect_map_values(draft, section)
@@ -114,14 +115,19 @@ def _relocation(draft: Draft, program: ProgramSpec, offset: int, index: int, sym
             _refuse(draft, program, offset, f"call of {label!r} in section {where!r}; subprograms are in .text")
         if symbol.value % SLOT:
             _refuse(draft, program, offset, f"{label!r} starts inside an instruction")
-        return Relocation(offset, RELOC_CALL, label, draft.elf.sections[draft.text].label, symbol.value)
+        return Relocation(offset, RELOC_CALL, label, draft.elf.sections[draft.text].label, _int(symbol.value))
     if not symbol.section or symbol.section >= SHN_LORESERVE:
         _refuse(draft, program, offset, f"{label!r} is defined nowhere", "Is it a global variable without a definition?")
     if draft.text and symbol.section == draft.text and _is_function(symbol):
         if symbol.value % SLOT or imm % SLOT:
             _refuse(draft, program, offset, f"the address {label!r} {imm:+d} is inside an instruction")
-        return Relocation(offset, RELOC_SUBPROG_ADDR, label, draft.elf.sections[draft.text].label, symbol.value)
+        return Relocation(offset, RELOC_SUBPROG_ADDR, label, draft.elf.sections[draft.text].label, _int(symbol.value))
     return _data_relocation(draft, program, offset, symbol, label)
+
+
+def _int(value: int) -> int:
+    """Return what a C int makes of a value: the patched field has 32 bits."""
+    return (value + 0x80000000 & 0xFFFFFFFF) - 0x80000000
 
 
 def _is_function(symbol: Symbol) -> bool:
@@ -133,12 +139,12 @@ def _data_relocation(draft: Draft, program: ProgramSpec, offset: int, symbol: Sy
     if draft.arena is not None and section == draft.arena.index:
         if draft.arena_map is None:
             _refuse(draft, program, offset, f"{label!r} is in an arena, and there is none")
-        return Relocation(offset, RELOC_DATA, label, draft.arena_map.name, symbol.value)
+        return Relocation(offset, RELOC_DATA, label, draft.arena_map.name, _int(symbol.value))
     if draft.jumptables is not None and section == draft.jumptables.index:
         return Relocation(offset, RELOC_INSN_ARRAY, label, draft.jumptables.label, symbol.value, symbol.size)
     data_map = draft.data_maps.get(section)
     if data_map is not None:
-        return Relocation(offset, RELOC_DATA, label, data_map.name, symbol.value)
+        return Relocation(offset, RELOC_DATA, label, data_map.name, _int(symbol.value))
     where = draft.elf.sections[section].label
     is_map = (draft.maps is not None and section == draft.maps.index) or any(
         section == other.index for other in draft.legacy_maps
@@ -165,6 +171,7 @@ def _collect_map_values(draft: Draft, section: Section) -> None:
         draft.fail("map values without BTF", EINVAL, section=section.label)
     by_offset = {row.offset: row for row in btf.type(draft.maps_datasec).variables}
     offsets = sorted(by_offset)
+    programs = {entry[3].name: entry[:2] for entry in reversed(draft.placed) if not entry[3].is_subprog}
     slots: dict[tuple[str, int], MapSlot] = {}
     for offset, _, index in draft.elf.relocations(section):
         if index >= len(draft.symbols):
@@ -175,15 +182,17 @@ def _collect_map_values(draft: Draft, section: Section) -> None:
         spec = draft.maps_by_place.get((section.info, row.offset)) if row is not None else None
         if row is None or spec is None or offset + POINTER > row.offset + row.size:
             draft.fail(f"there is no map at {offset:#x}", EINVAL, section=".maps", offset=offset)
-        kind, name = _map_value(draft, section, offset, symbol, spec)
-        position = _slot_index(draft, btf.type(btf.resolve(btf.type(row.type_id).type_id)), offset - row.offset, offset)
+        kind, name = _map_value(draft, section, offset, symbol, spec, programs)
+        position = _slot_index(draft, btf.type(draft.resolve(btf.type(row.type_id).type_id)), offset - row.offset, offset)
         slots[spec.name, position] = MapSlot(position, name, kind)
     for (name, _), slot in sorted(slots.items(), key=lambda entry: entry[0]):
         draft.spec.maps[name].slots.append(slot)
 
 
-def _map_value(draft: Draft, section: Section, offset: int, symbol: Symbol, spec: MapSpec) -> tuple[str, str]:
-    """Return the kind and the name of what goes into a slot."""
+def _map_value(
+    draft: Draft, section: Section, offset: int, symbol: Symbol, spec: MapSpec, programs: dict[str, tuple[int, int]]
+) -> tuple[str, str]:
+    """Return the kind and the name of what goes into a slot. `programs`: section and offset of each by name."""
     label = draft.symbol_label(symbol)
     message = ""
     errno_code = LIBBPF_RELOC
@@ -196,10 +205,10 @@ def _map_value(draft: Draft, section: Section, offset: int, symbol: Symbol, spec
             message, errno_code = f"{label!r} is not a map", ESRCH
         kind = "map"
     elif spec.type == BPF_MAP_TYPE_PROG_ARRAY:
-        program = next((entry for entry in draft.placed if entry[3].name == label and not entry[3].is_subprog), None)
-        if program is None:
+        place = programs.get(label)
+        if place is None:
             message, errno_code = f"{label!r} is not a program", ESRCH
-        elif program[:2] != (symbol.section, symbol.value):
+        elif place != (symbol.section, symbol.value):
             message = f"{label!r} is not where a program starts"
         kind = "prog"
     else:
@@ -269,5 +278,5 @@ def _members_by_offset(draft: Draft, type_id: int) -> dict[int, tuple[str, int]]
 def _is_function_pointer(draft: Draft, type_id: int) -> bool:
     btf = draft.btf
     assert btf is not None
-    pointer = btf.type(btf.resolve(type_id))
-    return pointer.kind == KIND_PTR and btf.type(btf.resolve(pointer.type_id)).kind == KIND_FUNC_PROTO
+    pointer = btf.type(draft.resolve(type_id))
+    return pointer.kind == KIND_PTR and btf.type(draft.resolve(pointer.type_id)).kind == KIND_FUNC_PROTO
