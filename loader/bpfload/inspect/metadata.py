@@ -6,12 +6,16 @@ Source: find_metadata(), show_prog_metadata() in tools/bpf/bpftool/prog.c.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from bpfload.abi import consts
 from bpfload.errors import BpfError
-from bpfload.inspect.typed import Decoders, TypedValue
-from bpfload.objects.info import MapInfo
+from bpfload.objects.btf import BtfObject
 from bpfload.objects.map import Map
+
+if TYPE_CHECKING:
+    from bpfload.inspect.typed import TypedValue
+    from bpfload.objects.info import MapInfo
 
 PREFIX = "bpf_metadata_"
 
@@ -20,7 +24,7 @@ def of_maps(map_ids: Iterable[int]) -> dict[str, TypedValue] | None:
     """Return the metadata of the program that uses these maps, by name without the prefix; None if it has none."""
     try:
         found = _rodata(map_ids)
-        if found is None:
+        if found is None or not _mentions_any(found[0].btf_id):
             return None
         return _variables(*found) or None
     except BpfError:
@@ -44,9 +48,16 @@ def _rodata(map_ids: Iterable[int]) -> tuple[MapInfo, bytes] | None:
     return None
 
 
+def _mentions_any(btf_id: int) -> bool:
+    """Whether BTF has such a name anywhere: few programs have, and types needn't be read to see it."""
+    with BtfObject.from_id(btf_id) as item:
+        return PREFIX.encode() in item.info(data=True).data
+
+
 def _variables(info: MapInfo, data: bytes) -> dict[str, TypedValue]:
     from bpfload.btf.types import KIND_DATASEC
     from bpfload.inspect.btf import types
+    from bpfload.inspect.typed import Decoders, TypedValue
 
     btf = types(info.btf_id)
     section = btf.type(info.btf_value_type_id)
