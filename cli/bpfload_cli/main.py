@@ -29,6 +29,7 @@ COMMANDS = CommandTable(
         ("load", f"{_HERE}.load:load"),
         ("unload", f"{_HERE}.unload:unload"),
         ("inspect", f"{_HERE}.inspect:command"),
+        ("check", f"{_HERE}.check:check"),
     ),
 )
 

@@ -46,19 +46,26 @@ class ExternValue:
 
 @dataclass(slots=True, eq=False)
 class References:
-    """What references are patched with. `map_fds`: by map name; a map that wasn't created is absent. `map_order`: all names."""
+    """What references are patched with.
+
+    `map_fds`: by map name; a map that wasn't created is absent. `map_order`: all names. `jump_tables`: fds by a table's offset.
+    """
 
     map_fds: Mapping[str, int]
     map_order: list[str]
     externs: Mapping[str, ExternValue] = field(default_factory=dict)
     kconfig_map: str = ".kconfig"
+    jump_tables: Mapping[int, int] = field(default_factory=dict)
 
 
 def patch_references(linked: LinkedProgram, references: References) -> bytearray:
     """Return the instructions of a linked program with every remaining reference patched."""
     insns = bytearray(linked.insns)
     for offset, relocation in linked.relocations:
-        if relocation.kind in (RELOC_MAP, RELOC_DATA, RELOC_INSN_ARRAY):
+        if relocation.kind == RELOC_INSN_ARRAY:
+            _set_source(insns, offset, consts.BPF_PSEUDO_MAP_VALUE)
+            pack_into("<i", insns, offset + 4, references.jump_tables[relocation.value])
+        elif relocation.kind in (RELOC_MAP, RELOC_DATA):
             _patch_map(insns, offset, relocation, references)
         elif relocation.kind == RELOC_EXTERN_LD64:
             _patch_extern_load(insns, offset, relocation, references)

@@ -6,7 +6,8 @@
     btf         the object's BTF into the kernel, cut down for older kernels
     maps        maps created, filled, frozen       pinned, arena, struct_ops: the special ones
     externs     kconfig values, ksyms, kfuncs
-    targets     BTF ids that programs attach to
+    core        CO-RE relocations        context_args  argument types for kernels without the tag arg:ctx
+    targets     BTF ids that programs attach to        jumptables  maps of jump tables
     programs    BPF_PROG_LOAD and its fall-backs
     verifier    a refusal, explained
 """

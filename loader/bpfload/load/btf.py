@@ -36,7 +36,7 @@ def load_btf(session: Session) -> None:
     if session.spec.btf is None:
         return
     cache = session.options.cache
-    if cache is not None and cache.btf_fd > 0:
+    if cache is not None and not session.edited_btf and cache.btf_fd > 0:
         session.btf_fd = cache.btf_fd
         return
     raw = session.btf_bytes()

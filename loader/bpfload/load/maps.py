@@ -177,9 +177,9 @@ def _explained(error: KernelError, spec: MapSpec) -> KernelError:
     shape = f"{kind}, key {spec.key_size}B, value {spec.value_size}B, max_entries {spec.max_entries}, flags {spec.flags:#x}"
     hint = ""
     if error.errno == errno.EPERM:
-        from bpfload.load.permissions import missing_privilege
+        from bpfload.kernel import capabilities
 
-        hint = missing_privilege("create a map")
+        hint = capabilities.permission_hint(consts.CAP_BPF)
     elif error.errno == errno.E2BIG:
         hint = "It is larger than the kernel allows: lower max_entries or the value's size."
     elif error.errno == errno.ENOMEM:

@@ -75,6 +75,10 @@ def load_programs(session: Session) -> None:
 
 def _load_one(session: Session, linked: LinkedProgram, references: References) -> None:
     spec = linked.spec
+    if session.spec.jumptables:
+        from bpfload.load import jumptables
+
+        references.jump_tables = jumptables.create(session, linked)
     insns = patch_references(linked, references)
     _check_type(session, linked)
     attributes = Attributes(linked, insns, session)
@@ -171,9 +175,9 @@ def _retry(session: Session, linked: LinkedProgram, attributes: Attributes, refu
         except KernelError as error:
             refused = error
     if refused.errno == errno.EPERM:
-        from bpfload.load.permissions import missing_privilege
+        from bpfload.kernel import capabilities
 
-        hint = missing_privilege(f"load program {linked.name!r}")
+        hint = capabilities.permission_hint(*capabilities.needed_for_program(attributes.prog_type))
         refused = KernelError("BPF_PROG_LOAD", errno.EPERM, f"loading program {linked.name!r} was refused", hint=hint)
     from bpfload.load.verifier import explain
 

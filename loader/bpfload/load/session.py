@@ -37,6 +37,7 @@ class Session:
         self.token_fd = 0
         self.token_flag = 0
         self.with_records = True
+        self.edited_btf = b""
         self.map_fds: dict[str, int] = {}
         self.program_fds: dict[str, int] = {}
         self.externs: dict[str, ExternValue] = {}
@@ -64,7 +65,7 @@ class Session:
     def btf_bytes(self) -> bytes:
         """The object's BTF as it goes to the kernel."""
         assert self.spec.btf is not None
-        return self.spec.btf.raw
+        return self.edited_btf or self.spec.btf.raw
 
     def initial_value(self, spec: MapSpec) -> bytes | bytearray:
         """The first value of a global-data map."""
@@ -212,6 +213,15 @@ def _link(session: Session) -> None:
     session.linked = [link(spec, program, code=session.code, subprograms=subprograms) for program in session.selected]
 
 
+def _fix_context_arguments(session: Session) -> None:
+    """Give global subprograms the context type that kernels without the tag arg:ctx want to see."""
+    btf = session.spec.btf
+    if btf is not None and session.spec.btf_ext is not None and btf.find("arg:ctx"):
+        from bpfload.load import context_args
+
+        context_args.fix(session)
+
+
 PASSES: tuple[Callable[[Session], None], ...] = (
     _select_programs,
     _open_token,
@@ -219,6 +229,7 @@ PASSES: tuple[Callable[[Session], None], ...] = (
     _prepare_struct_ops,
     _relocate_core,
     _link,
+    _fix_context_arguments,
     btf.load_btf,
     maps.create_maps,
     programs.load_programs,

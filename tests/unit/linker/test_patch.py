@@ -62,7 +62,7 @@ def test_extern_loads(value: ExternValue, expected: tuple[int, int, int]) -> Non
 
 
 def test_kfunc_call_gets_btf_id_and_index_of_its_modules_fd() -> None:
-    references = References({}, [], {"bpf_k": ExternValue("btf", btf_id=99, btf_fd=1)})
+    references = References({}, [], {"bpf_k": ExternValue("btf", btf_id=99, btf_fd=4, fd_index=1)})
     result = patched(assemble(call_kfunc(0), exit_()), Relocation(0, RELOC_EXTERN_CALL, "bpf_k", "bpf_k"), references)
     assert result[1] >> 4 == 2
     assert unpack_from("<hi", result, 2) == (1, 99)
