@@ -42,7 +42,7 @@ MIXED = assemble(
     call(KTIME_GET_NS),
     mov64_reg(6, 0),
     call(GET_PRANDOM_U32),
-    jump32_imm(BPF_JSLT, 0, -2, 5),
+    jump32_imm(BPF_JSLT, 0, -2, 7),
     atomic(BPF_ADD | BPF_FETCH, 10, 6, -8),
     atomic(BPF_CMPXCHG, 10, 7, -8),
     ld_imm64(2, 0x1234_5678_9ABC_DEF0),
