@@ -197,7 +197,7 @@ class Type:
     def members(self) -> tuple[Member, ...]:
         """STRUCT, UNION: the members in order."""
         parts = self._parts
-        if parts is None:
+        if parts is None and self.kind in (KIND_STRUCT, KIND_UNION):
             parts = self._parts = self._decode_members()
         return parts if self.kind in (KIND_STRUCT, KIND_UNION) else ()  # type: ignore[return-value]
 
@@ -205,7 +205,7 @@ class Type:
     def values(self) -> tuple[EnumValue, ...]:
         """ENUM, ENUM64: names and values in order."""
         parts = self._parts
-        if parts is None:
+        if parts is None and self.kind in (KIND_ENUM, KIND_ENUM64):
             parts = self._parts = self._decode_values()
         return parts if self.kind in (KIND_ENUM, KIND_ENUM64) else ()  # type: ignore[return-value]
 
@@ -213,7 +213,7 @@ class Type:
     def params(self) -> tuple[Param, ...]:
         """FUNC_PROTO: the parameters in order."""
         parts = self._parts
-        if parts is None:
+        if parts is None and self.kind == KIND_FUNC_PROTO:
             string = self.btf.string
             words = self._table(KIND_FUNC_PROTO, 2)
             parts = self._parts = tuple([Param(string(words[i]), words[i + 1]) for i in range(0, len(words), 2)])
@@ -223,7 +223,7 @@ class Type:
     def variables(self) -> tuple[SectionVariable, ...]:
         """DATASEC: the variables in order."""
         parts = self._parts
-        if parts is None:
+        if parts is None and self.kind == KIND_DATASEC:
             words = self._table(KIND_DATASEC, 3)
             parts = self._parts = tuple([SectionVariable(*words[i : i + 3]) for i in range(0, len(words), 3)])
         return parts if self.kind == KIND_DATASEC else ()  # type: ignore[return-value]

@@ -377,8 +377,11 @@ class TestEnums:
             relocate(self.enum(("RED", 1)), self.enum(("RED", 1)), access, s.ENUMVAL_VALUE)
 
     def test_not_an_enum(self) -> None:
+        mine, root = world(pair)
+        resolver = CoreResolver(mine, [mine])
         with pytest.raises(LinkError, match="value of an enum"):
-            relocate(pair, pair, "0", s.ENUMVAL_VALUE)
+            resolver.resolve(root, "0", s.ENUMVAL_VALUE)
+        assert resolver.resolve(root, "0:1", s.FIELD_BYTE_OFFSET).new_val == 4
 
 
 class TestAccessStrings:
