@@ -114,12 +114,14 @@ def run_in(
         shutil.copy(HERE / "guest.sh", share / "guest.sh")
         began = time.monotonic()
         line = qemu_command(kernel, share, memory=memory, processors=processors, accelerator=accelerator)
-        with (share / "qemu").open("wb") as errors:
-            with subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors) as process:
-                try:
-                    output, late = follow(process, seconds, to)
-                finally:
-                    process.kill()
+        with (
+            (share / "qemu").open("wb") as errors,
+            subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors) as process,
+        ):
+            try:
+                output, late = follow(process, seconds, to)
+            finally:
+                process.kill()
         told, console = read(share / "status").strip(), read(share / "console")
         status = TIMED_OUT if late else int(told) if told else NEVER_RAN
         if late or not told:
