@@ -103,24 +103,37 @@ def _unreadable(path: str, error: OSError) -> BpfError:
 class ModuleBtf:
     """The BTF of one module. `id`: of the BTF object. `name`: the module's."""
 
-    def __init__(self, ident: int, name: str, fd: int) -> None:
+    def __init__(self, ident: int, name: str) -> None:
         self.id = ident
         self.name = name
-        self.fd = fd
+        self._fd = -1
         self._btf: Btf | None = None
+
+    @property
+    def fd(self) -> int:
+        """An fd of the BTF object, opened when first asked for and then kept, for whoever asks. Raises KernelError."""
+        if self._fd < 0:
+            self._fd = bpf.btf_get_fd_by_id(self.id)
+        return self._fd
 
     @property
     def btf(self) -> Btf:
         """The module's types, on top of the kernel's. Raises KernelError, FormatError."""
         if self._btf is None:
-            self._btf = Btf.parse(_content(self.fd), base=vmlinux(), name=self.name)
+            fd = self._fd if self._fd >= 0 else bpf.btf_get_fd_by_id(self.id)
+            try:
+                content = _content(fd)
+            finally:
+                if fd != self._fd:
+                    os.close(fd)
+            self._btf = Btf.parse(content, base=vmlinux(), name=self.name)
         return self._btf
 
     def close(self) -> None:
-        """Close the fd."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        """Close the fd, if there is one."""
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
 
 
 _modules: dict[int, ModuleBtf] = {}
@@ -130,7 +143,7 @@ _others: set[int] = set()
 def modules() -> list[ModuleBtf]:
     """Return the modules that are loaded now and have BTF, in the order of their ids.
 
-    Each holds an fd of its BTF object, which stays open until the module is gone and this is called again, or until
+    The same objects are returned every time; a module's fd, once opened, is closed when this finds the module gone, or by
     `close_modules`. Nothing is returned to whom the kernel doesn't show them. Raises KernelError.
 
     Source: load_module_btfs() in tools/lib/bpf/libbpf.c.
@@ -144,7 +157,7 @@ def modules() -> list[ModuleBtf]:
         if ident in _others:
             others.add(ident)
             continue
-        module = _modules.get(ident) or _open(ident)
+        module = _modules.get(ident) or _look_at(ident)
         if module is None:
             others.add(ident)
         else:
@@ -183,7 +196,7 @@ def _next_id(ident: int) -> int | None:
         raise
 
 
-def _open(ident: int) -> ModuleBtf | None:
+def _look_at(ident: int) -> ModuleBtf | None:
     """Return the module whose BTF object has that id, None if it isn't a module's or is gone."""
     try:
         fd = bpf.btf_get_fd_by_id(ident)
@@ -193,13 +206,9 @@ def _open(ident: int) -> ModuleBtf | None:
         raise
     try:
         name, of_kernel = _identity(fd)
-    except BaseException:
+    finally:
         os.close(fd)
-        raise
-    if of_kernel and name != VMLINUX:
-        return ModuleBtf(ident, name, fd)
-    os.close(fd)
-    return None
+    return ModuleBtf(ident, name) if of_kernel and name != VMLINUX else None
 
 
 def _identity(fd: int) -> tuple[str, bool]:

@@ -174,13 +174,16 @@ def test_modules(kernel: Kernel) -> None:
     before = open_fds()
     found = kernel_btf.modules()
     assert [(module.id, module.name) for module in found] == [(3, "first_module"), (8, "other_module")]
-    assert open_fds() == before + 2
+    assert open_fds() == before
     assert found[0].btf.type(found[0].btf.find("in_module")).size == 8
     assert found[0].btf.find("in_kernel") == 1
     with pytest.raises(FormatError):
         found[1].btf  # noqa: B018
-    again = kernel_btf.modules()
-    assert again[0] is found[0]
+    assert open_fds() == before
+    assert found[0].fd == found[0].fd
+    assert found[1].fd != found[0].fd
+    assert open_fds() == before + 2
+    assert kernel_btf.modules()[0] is found[0]
     assert kernel.opened.count(5) == 1
     del kernel.objects[3]
     assert [module.id for module in kernel_btf.modules()] == [8]
