@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 import os
 import shlex
 import signal
@@ -19,13 +20,15 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 SAMPLES = Path(__file__).resolve().parent
+COMMAND = Path(sys.executable).with_name("bpfload")
 BPFFS = "/sys/fs/bpf"
 CLONE_NEWNS, CLONE_NEWNET = 0x0002_0000, 0x4000_0000
 MS_PRIVATE_RECURSIVE, MS_BIND, MNT_DETACH = 0x40000 | 0x4000, 0x1000, 2
 PR_SET_PDEATHSIG = 1
-MAC = "02:00:00:00:00:01"
+MACS = "02:00:00:00:00:01", "02:00:00:00:00:02"
 NUD_PERMANENT = 0x80
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -63,6 +66,7 @@ def start_other_end() -> subprocess.Popen[bytes]:
     def prepare() -> None:
         die_with_parent()
         libc.unshare(CLONE_NEWNET)
+        be_quiet()
 
     return subprocess.Popen(["sleep", "infinity"], preexec_fn=prepare)
 
@@ -71,31 +75,30 @@ def connect(other_end: int) -> None:
     """Join the two network namespaces by a veth pair: veth0 with 10.0.0.1 here, veth1 with 10.0.0.2 there."""
     from pyroute2 import IPRoute
 
-    be_quiet()
     with IPRoute() as here:
-        peer = {"ifname": "veth1", "net_ns_pid": other_end}
-        here.link("add", ifname="veth0", kind="veth", address=MAC, peer=peer)
+        peer = {"ifname": "veth1", "net_ns_pid": other_end, "address": MACS[1]}
+        here.link("add", ifname="veth0", kind="veth", address=MACS[0], peer=peer)
         index = here.link_lookup(ifname="veth0")[0]
         here.addr("add", index=index, address="10.0.0.1", prefixlen=24)
         here.link("set", index=index, state="up")
+        here.neigh("add", ifindex=index, dst="10.0.0.2", lladdr=MACS[1], state=NUD_PERMANENT)
         here.link("set", index=here.link_lookup(ifname="lo")[0], state="up")
 
     child = os.fork()
     if not child:
         enter_network_of(other_end)
-        be_quiet()
         with IPRoute() as there:
             index = there.link_lookup(ifname="veth1")[0]
             there.addr("add", index=index, address="10.0.0.2", prefixlen=24)
             there.link("set", index=index, state="up")
-            there.neigh("add", ifindex=index, dst="10.0.0.1", lladdr=MAC, state=NUD_PERMANENT)
+            there.neigh("add", ifindex=index, dst="10.0.0.1", lladdr=MACS[0], state=NUD_PERMANENT)
         os._exit(0)
     if os.waitpid(child, 0)[1]:
         raise SystemExit("demo: cannot set up the other end")
 
 
 def be_quiet() -> None:
-    """Turn IPv6 off in this network namespace, whose neighbour discovery would be packets that nobody sent on purpose."""
+    """Turn IPv6 off for devices to come in this network namespace: its discovery would be packets that nobody sent."""
     with contextlib.suppress(OSError):
         Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")
 
@@ -131,8 +134,7 @@ def say(text: str) -> None:
 def bpfload(*words: str, may_fail: bool = False) -> None:
     """Show a command as it would be typed, and run it."""
     print(f"$ bpfload {shlex.join(words)}", flush=True)
-    command = Path(sys.executable).with_name("bpfload")
-    status = subprocess.run([command, *words], cwd=SAMPLES, check=False).returncode
+    status = subprocess.run([COMMAND, *words], cwd=SAMPLES, check=False).returncode
     if status and not may_fail:
         raise SystemExit(f"demo: bpfload ended with status {status}")
 
@@ -143,26 +145,31 @@ def shell(line: str) -> None:
     subprocess.run(line, shell=True, check=True)
 
 
-def trace(seconds: float, lines: int, meanwhile: Callable[[], None] | None = None) -> None:
-    """Run `bpfload prog tracelog` until it has printed some lines, or a while has passed."""
-    print("$ bpfload prog tracelog", flush=True)
-    command = Path(sys.executable).with_name("bpfload")
-    reader = subprocess.Popen([command, "prog", "tracelog"], stdout=subprocess.PIPE, preexec_fn=die_with_parent)
+def asked(*words: str) -> dict[str, Any]:
+    """Run a command that prints one JSON object, silently, and return it."""
+    answer: dict[str, Any] = json.loads(subprocess.run([COMMAND, "-j", *words], check=True, capture_output=True).stdout)
+    return answer
+
+
+def trace(text: str, lines: int, meanwhile: Callable[[], None]) -> None:
+    """Show the lines of the trace pipe that contain a text, until there are enough of them or a while has passed."""
+    print(f"$ bpfload prog tracelog | grep {shlex.quote(text)}", flush=True)
+    reader = subprocess.Popen([COMMAND, "prog", "tracelog"], stdout=subprocess.PIPE, preexec_fn=die_with_parent)
     assert reader.stdout
     os.set_blocking(reader.stdout.fileno(), False)
-    deadline = time.monotonic() + seconds
-    text = b""
-    if meanwhile:
-        time.sleep(0.5)
-        meanwhile()
-    while time.monotonic() < deadline and text.count(b"\n") < lines:
-        text += reader.stdout.read() or b""
+    time.sleep(1)
+    meanwhile()
+    deadline = time.monotonic() + 5
+    seen = b""
+    found: list[str] = []
+    while time.monotonic() < deadline and len(found) < lines:
         time.sleep(0.05)
+        seen += reader.stdout.read() or b""
+        found = [line for line in seen.decode(errors="replace").splitlines() if text in line]
     reader.send_signal(signal.SIGINT)
     reader.wait()
-    for line in text.decode(errors="replace").splitlines()[:lines]:
-        print(line)
-    print("^C", flush=True)
+    reader.stdout.close()
+    print("\n".join(found[:lines]), "^C", sep="\n", flush=True)
 
 
 def show_hello(other_end: int) -> None:
@@ -172,18 +179,20 @@ def show_hello(other_end: int) -> None:
     say("Load it, attach it to veth0, pin it")
     bpfload("hello/hello.bpf.o", f"{BPFFS}/hello", "--dev", "veth0")
     shell(f"ls {BPFFS}")
-    bpfload("prog", "show", "name", "hello", "--pretty")
-    bpfload("prog", "dump", "xlated", "name", "hello")
+    program = asked("prog", "show", "pinned", f"{BPFFS}/hello")
+    number = str(program["id"])
+    bpfload("prog", "show", "id", number, "--pretty")
+    bpfload("prog", "dump", "xlated", "id", number)
     bpfload("net", "list")
     say("Each packet makes it print a line")
-    trace(5, 3, lambda: send_packets(other_end, 3))
-    say("Its global variable counted along")
-    bpfload("map", "list")
-    bpfload("map", "dump", "name", "hello.bss")
-    bpfload("map", "dump", "name", "hello.rodata")
+    trace("Hello World", 3, lambda: send_packets(other_end, 3))
+    say("Its global variable counted along; the other map holds the format string")
+    for map_id in sorted(program["map_ids"]):
+        bpfload("map", "show", "id", str(map_id))
+        bpfload("map", "dump", "id", str(map_id))
     say("One command takes it all away")
     bpfload("unload", f"{BPFFS}/hello")
-    bpfload("prog", "show", "name", "hello", may_fail=True)
+    bpfload("prog", "show", "id", number, may_fail=True)
 
 
 def show_packet_counter(other_end: int) -> None:
@@ -191,7 +200,8 @@ def show_packet_counter(other_end: int) -> None:
     say("packet-counter: counts packets by IP protocol (17 is UDP) in a hash map, shown with the names from its BTF")
     bpfload("packet-counter/packet-counter.bpf.o", f"{BPFFS}/packet-counter", "--dev", "veth0")
     send_packets(other_end, 5)
-    bpfload("map", "dump", "name", "protocols")
+    (map_id,) = asked("prog", "show", "pinned", f"{BPFFS}/packet-counter")["map_ids"]
+    bpfload("map", "dump", "id", str(map_id))
     bpfload("unload", f"{BPFFS}/packet-counter")
 
 
@@ -199,9 +209,9 @@ def show_hello_func() -> None:
     """A raw tracepoint and a call from one BPF function to another."""
     say("hello-func: prints the number of each system call; the call to its own function shows in the disassembly")
     bpfload("hello-func/hello-func.bpf.o", f"{BPFFS}/hello-func", "--attach", "sys_enter")
-    bpfload("prog", "dump", "xlated", "name", "hello")
-    bpfload("link", "list")
-    trace(5, 3)
+    bpfload("prog", "dump", "xlated", "pinned", f"{BPFFS}/hello-func")
+    bpfload("link", "show", "pinned", f"{BPFFS}/hello-func_link")
+    trace("Syscall:", 3, lambda: None)
     bpfload("unload", f"{BPFFS}/hello-func")
 
 
@@ -210,6 +220,7 @@ def main() -> None:
     if os.geteuid() != 0:
         raise SystemExit("demo: needs root: sudo make demo")
     enter_namespaces()
+    be_quiet()
     other_end = start_other_end()
     try:
         time.sleep(0.2)
@@ -218,8 +229,7 @@ def main() -> None:
         show_packet_counter(other_end.pid)
         show_hello_func()
         say("Nothing is left")
-        shell(f"ls {BPFFS}")
-        bpfload("prog", "list")
+        shell(f"ls -l {BPFFS}")
     finally:
         other_end.kill()
         other_end.wait()
