@@ -177,7 +177,12 @@ def _check_agreement(first: CoreResult, other: CoreResult) -> None:
     assert other.target is not None
     if (first.target.bit_offset, first.new_val) == (other.target.bit_offset, other.new_val):
         return
-    places = f"type {first.target.type_id} gives {first.new_val}, type {other.target.type_id} gives {other.new_val}"
+    from bpfload.btf.core.describe import type_text
+
+    places = " and ".join(
+        f"{type_text(spec.btf, spec.type_id)} [{spec.type_id}] in {spec.btf.name or 'the kernel'} gives {result.new_val}"
+        for result, spec in ((first, first.target), (other, other.target))
+    )
     raise LinkError(
         f"CO-RE relocation of {_text(first.local)} is ambiguous: {places}",
         hint="The kernel has several types of that name; a local ___flavour that only one of them matches tells them apart.",
