@@ -7,9 +7,9 @@ An `ObjectSpec` is what `bpfload.elf.read` makes of an object file. It may be ed
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from bpfload.errors import NotFoundError
+from bpfload.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from bpfload.btf import Btf
@@ -262,4 +262,44 @@ class ObjectSpec:
         for variable in self.variables:
             if variable.name == name:
                 return variable
-        raise NotFoundError(f"no global variable {name!r} in {self.name}")
+        names = tuple(entry.name for entry in self.variables)
+        raise NotFoundError(f"no global variable {name!r} in {self.name}; there are: {', '.join(names) or 'none'}")
+
+    def value(self, name: str) -> Any:
+        """Return a global variable's initial value: a Python value by its type, bytes without BTF. Raises NotFoundError."""
+        variable = self.variable(name)
+        return decode_variable(self, variable, bytes(self._holder(variable)))
+
+    def set_value(self, name: str, value: Any) -> None:
+        """Change a global variable's initial value, constants included. Raises NotFoundError, UsageError for what doesn't fit."""
+        variable = self.variable(name)
+        data = self._holder(variable)
+        data[variable.offset : variable.offset + variable.size] = encode_variable(self, variable, value, bytes(data))
+
+    def _holder(self, variable: VariableSpec) -> bytearray:
+        data = self.maps[variable.map_name].data
+        if data is None:
+            raise NotFoundError(f"variable {variable.name!r} has no initial value")
+        return data
+
+
+def decode_variable(spec: ObjectSpec, variable: VariableSpec, data: bytes) -> Any:
+    """Return a variable out of its map's value: by its type, or as bytes without BTF."""
+    raw = data[variable.offset : variable.offset + variable.size]
+    if spec.btf is None or not variable.type_id:
+        return raw
+    from bpfload.btf.values import decode
+
+    return decode(spec.btf, variable.type_id, raw)
+
+
+def encode_variable(spec: ObjectSpec, variable: VariableSpec, value: Any, data: bytes) -> bytes:
+    """Return the bytes of a variable with a new value; what `value` leaves out stays as it is in `data`. Raises UsageError."""
+    if isinstance(value, bytes | bytearray) and len(value) == variable.size:
+        return bytes(value)
+    if spec.btf is None or not variable.type_id:
+        raise UsageError(f"variable {variable.name!r} has no type: give its {variable.size} bytes", hint="Compile with -g.")
+    from bpfload.btf.encode import encode
+
+    initial = data[variable.offset : variable.offset + variable.size]
+    return encode(spec.btf, variable.type_id, value, initial=initial, name=variable.name)

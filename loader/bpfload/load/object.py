@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from bpfload.errors import NotFoundError
+from bpfload.errors import NotFoundError, UsageError
 from bpfload.objects.map import Map
 from bpfload.objects.program import Program
-from bpfload.spec import ObjectSpec
+from bpfload.spec import ObjectSpec, decode_variable, encode_variable
 
 if TYPE_CHECKING:
     from bpfload.load.struct_ops import StructOps
+
+_ONLY_KEY = bytes(4)
 
 
 class Object:
@@ -52,6 +55,24 @@ class Object:
         if name in self.maps:
             return self.maps[name]
         raise NotFoundError(f"no map {name!r}; there are: {', '.join(self.maps) or 'none'}")
+
+    def value(self, name: str) -> Any:
+        """Return a global variable's present value, by its type (bytes without BTF). Raises NotFoundError, KernelError."""
+        variable = self.spec.variable(name)
+        return decode_variable(self.spec, variable, self.map(variable.map_name).lookup(_ONLY_KEY))
+
+    def set_value(self, name: str, value: Any) -> None:
+        """Change a global variable while programs run. Raises NotFoundError, UsageError, KernelError for a constant.
+
+        The whole section's value is read, changed and written back: what a program changes in the same moment may be lost.
+        """
+        variable = self.spec.variable(name)
+        holder = self.map(variable.map_name)
+        if self.spec.maps[variable.map_name].read_only:
+            raise UsageError(f"{name!r} is a constant: set it in the ObjectSpec before the load", errno_code=errno.EPERM)
+        data = bytearray(holder.lookup(_ONLY_KEY))
+        data[variable.offset : variable.offset + variable.size] = encode_variable(self.spec, variable, value, bytes(data))
+        holder.update(_ONLY_KEY, bytes(data))
 
     def close(self) -> None:
         """Close every program and map; what is pinned or attached lives on."""
