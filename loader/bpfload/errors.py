@@ -200,6 +200,16 @@ class VerifierError(KernelError):
         self.source = source
         self.tail = tail
 
+    def __str__(self) -> str:
+        lines = [f"{self.where}: {self.message}" if self.where else self.message]
+        if self.source:
+            lines.append(f"  at {self.source}")
+        if self.tail:
+            lines += ["  the verifier's last steps:", *(f"    {step}" for step in self.tail)]
+        if self.hint:
+            lines.append(self.hint)
+        return "\n".join(lines)
+
 
 class NotSupportedError(KernelError):
     """The running kernel lacks a feature. `feature`: its name. `since`: the first kernel with it, for example "5.9", or ""."""

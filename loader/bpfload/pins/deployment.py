@@ -8,12 +8,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bpfload.errors import UsageError
+from bpfload.errors import NotFoundError, UsageError
 from bpfload.links import Target, attach, attaches_by_itself, hook_of
 from bpfload.load import load
 from bpfload.objects.link import Link
 from bpfload.objects.map import Map
-from bpfload.pins import paths
+from bpfload.pins import paths, staging
 from bpfload.pins.publication import publish
 from bpfload.spec import ObjectSpec, ProgramSpec
 
@@ -62,6 +62,7 @@ def deploy(
     if maps_place and not maps_place.startswith(place + "/") and maps_place != place:
         paths.check_name(maps_place)
         paths.require_bpffs(maps_place, mount=mount)
+    staging.clean_up(place)  # a link that a killed load left would be in the way of attaching
     with ExitStack() as stack:
         loaded = stack.enter_context(load(source, options))
         links: dict[str, Link] = {}
@@ -82,7 +83,7 @@ def _selected(spec: ObjectSpec, options: LoadOptions | None) -> list[ProgramSpec
         if switched_off:
             names = ", ".join(program.name for program in switched_off)
             hint = f'Its programs are switched off by a "?" in SEC(): name one with --program: {names}.'
-        raise UsageError(f"{os.path.basename(spec.path) or spec.name}: there is no program in it to load", hint=hint)
+        raise NotFoundError(f"{os.path.basename(spec.path) or spec.name}: there is no program in it to load", hint=hint)
     return programs
 
 

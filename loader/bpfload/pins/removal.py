@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bpfload.errors import NotFoundError, PinError
@@ -95,20 +94,10 @@ def _unload_file(path: str) -> Unloaded:
         link = identify(path + LINK)
         if link is not None and link.kind == "link" and link.prog_id == pin.id:
             removed += staging.remove_pin(link)
-        removed += _remove_maps(path, [pin], directories)
+        maps, directories = staging.remove_maps(path, staging.marked_maps(path, [pin]))
+        removed += maps
     removed += staging.remove_pin(pin)
     return Unloaded(path, tuple(removed), tuple(directories))
-
-
-def _remove_maps(path: str, programs: list[Pin], directories: list[str]) -> list[Pin]:
-    """Remove the maps' pins that belong to these programs' load, and the directories that are empty then."""
-    removed: list[Pin] = []
-    for each in staging.marked_maps(path, programs):
-        removed += staging.remove_pin(each)
-        directory = os.path.dirname(each.path)
-        if directory != path and staging.remove_empty(directory):
-            directories.append(directory)
-    return removed
 
 
 def _unload_directory(path: str) -> Unloaded:
@@ -118,33 +107,19 @@ def _unload_directory(path: str) -> Unloaded:
     foreign = [pin for pin in present if pin.mtime not in marks]
     if not ours:
         raise _not_a_load(path, foreign)
-    outside = [pin for pin in ours if pin.kind == "program"]
-    removed_maps = [pin for pin in staging.marked_maps(path, outside) if pin not in ours]
+    inside = {pin.path for pin in present}
+    programs = [pin for pin in ours if pin.kind == "program"]
+    maps = [pin for pin in staging.marked_maps(path, programs) if pin.path not in inside]
+    maps, directories = staging.remove_maps(path, maps)
+    ours.sort(key=_order)
     if not foreign:
-        return _take_away(path, ours, removed_maps)
-    removed: list[Pin] = []
-    for pin in sorted(ours, key=_order):
-        removed += staging.remove_pin(pin)
-    for pin in removed_maps:
-        removed += staging.remove_pin(pin)
-    directories = [place for place in _places(removed_maps) if staging.remove_empty(place)]
-    return Unloaded(path, tuple(removed), tuple(directories), kept=tuple(foreign))
-
-
-def _take_away(path: str, ours: list[Pin], maps: list[Pin]) -> Unloaded:
-    """Remove a directory that is all of one load: it vanishes at once, then it is taken apart under its staging name."""
-    subdirectories = [place for place, _, _ in os.walk(path, topdown=False)]
-    os.rename(path, path + STAGED)
-    staging.remove_all(path + STAGED)
-    removed = sorted(ours, key=_order)
-    for pin in maps:
-        removed += staging.remove_pin(pin)
-    directories = [*subdirectories, *(place for place in _places(maps) if staging.remove_empty(place))]
-    return Unloaded(path, tuple(removed), tuple(directories))
-
-
-def _places(maps: Iterable[Pin]) -> list[str]:
-    return sorted({os.path.dirname(pin.path) for pin in maps})
+        # All of it is one load's: it vanishes at once, then it is taken apart under its staging name.
+        directories += [place for place, _, _ in os.walk(path, topdown=False)]
+        os.rename(path, path + STAGED)
+        staging.remove_all(path + STAGED)
+    else:
+        ours = [pin for each in ours for pin in staging.remove_pin(each)]
+    return Unloaded(path, (*maps, *ours), tuple(directories), kept=tuple(foreign))
 
 
 def _order(pin: Pin) -> int:

@@ -107,6 +107,13 @@ def _mtime(path: str) -> int:
         return 0
 
 
+def clean_up(path: str) -> None:
+    """Take away what a killed load or unload at `path` left, if there is anything."""
+    if os.path.lexists(path + STAGED) or os.path.lexists(path + STAGED_MAPS):
+        with locked(path):
+            clean(path)
+
+
 def clean(path: str) -> list[Pin]:
     """Take away what a killed load or unload at `path` left; return the pins that are gone. Called under the lock.
 
@@ -120,13 +127,33 @@ def clean(path: str) -> list[Pin]:
             link = identify(path + LINK)
             if link is not None and link.kind == "link" and link.prog_id in {program.id for program in programs}:
                 removed += remove_pin(link)
-        for pin in marked_maps(path, programs):
-            removed += remove_pin(pin)
-            remove_empty(os.path.dirname(pin.path))
+        if os.path.lexists(staged_maps):
+            removed += remove_all(staged_maps)
+        removed += remove_maps(path, marked_maps(path, programs))[0]
     for place in (staged_maps, staged):
         if os.path.lexists(place):
             removed += remove_all(place)
     return removed
+
+
+def remove_maps(path: str, maps: list[Pin]) -> tuple[list[Pin], list[str]]:
+    """Remove the pins of maps of the load at `path`, and the directories that hold nothing else; return both.
+
+    A directory is moved away before it is emptied: after a kill it is found by its staging name.
+    """
+    removed: list[Pin] = []
+    directories: list[str] = []
+    for directory in sorted({os.path.dirname(pin.path) for pin in maps}):
+        ours = [pin for pin in maps if os.path.dirname(pin.path) == directory]
+        if sorted(os.listdir(directory)) == sorted(os.path.basename(pin.path) for pin in ours) and not os.path.ismount(directory):
+            os.rename(directory, path + STAGED_MAPS)
+            remove_all(path + STAGED_MAPS)
+            removed += ours
+            directories.append(directory)
+        else:
+            for pin in ours:
+                removed += remove_pin(pin)
+    return removed, directories
 
 
 def _pins_at(path: str) -> list[Pin]:
@@ -164,14 +191,3 @@ def remove_pin(pin: Pin) -> list[Pin]:
     except FileNotFoundError:
         return []
     return [pin]
-
-
-def remove_empty(directory: str) -> bool:
-    """Remove a directory if it is empty and no mount point; return whether it is gone."""
-    try:
-        if not os.path.ismount(directory):
-            os.rmdir(directory)
-            return True
-    except OSError:
-        pass
-    return False

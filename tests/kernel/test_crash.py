@@ -1,0 +1,183 @@
+"""A load or unload that is killed, or fails, at any one of its system calls: nothing half done is ever seen, nothing remains."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from bpfload import pins
+from bpfload.errors import NotFoundError
+from bpfload.links import Target
+from bpfload.pins import removal
+from bpfload.pins.paths import LINK
+from support.killing import every_kill
+from support.namespaces import VethPair
+from support.paths import DATA, HELLO, HELLO_FUNC
+from support.process import bpfload_command, run
+from support.tracer import bpf_commands, kill_points, run_failing, run_killed
+
+pytestmark = pytest.mark.usefixtures("nothing_left_behind")
+
+# Between two of these a kill makes no difference to anybody else.
+CALLS = ("bpf", "mkdir", "utimensat", "flock", "renameat2", "rename", "unlink", "rmdir")
+
+TWO_PROGRAMS = DATA / "two-programs.bpf.o"
+
+
+@dataclass
+class Case:
+    """A load: `pinned` is what it pins, relative to the bpffs."""
+
+    bpffs: Path
+    device: str
+    obj: Path
+    name: str
+    pinned: list[str]
+    to_device: bool = False
+    tracepoint: str = ""
+    maps: str = ""
+
+    @property
+    def path(self) -> Path:
+        return self.bpffs / self.name
+
+    @property
+    def command(self) -> list[str | os.PathLike[str]]:
+        words: list[str | os.PathLike[str]] = [*bpfload_command(), self.obj, self.path]
+        words += ["--dev", self.device] if self.to_device else []
+        words += ["--attach", self.tracepoint] if self.tracepoint else []
+        return words + (["--pin-maps", self.bpffs / self.maps] if self.maps else [])
+
+    def load(self) -> None:
+        target = Target(device=self.device if self.to_device else "", name=self.tracepoint)
+        pins.deploy(self.obj, self.path, target=target, maps_directory=self.bpffs / self.maps if self.maps else "")
+
+    def present(self) -> list[str]:
+        return sorted(
+            os.path.relpath(os.path.join(place, name), self.bpffs)
+            for place, _, names in os.walk(self.bpffs)
+            for name in names
+            if not name.endswith(".debug")
+        )
+
+    def take_away(self) -> None:
+        """Unload whatever there is, and check that this is the end of it; that programs go too is checked in the end."""
+        with contextlib.suppress(NotFoundError):
+            pins.unload(self.path)
+        assert [name for name in os.listdir(self.bpffs) if not name.endswith(".debug")] == []
+
+
+def make_case(kind: str, bpffs: Path, device: str) -> Case:
+    if kind == "plain":
+        return Case(bpffs, device, HELLO, "hello", ["hello"])
+    if kind == "link":
+        return Case(bpffs, device, HELLO, "hello", ["hello", f"hello{LINK}"], to_device=True)
+    if kind == "maps":
+        pinned = ["hello", f"hello{LINK}", "maps/hello_bss", "maps/hello_rodata"]
+        return Case(bpffs, device, HELLO, "hello", pinned, to_device=True, maps="maps")
+    if kind == "tracepoint":
+        return Case(bpffs, device, HELLO_FUNC, "hf", ["hf", f"hf{LINK}"], tracepoint="sys_exit")
+    pinned = ["two/maps/two_prog_bss", "two/packets", f"two/packets{LINK}", "two/syscalls", f"two/syscalls{LINK}"]
+    return Case(bpffs, device, TWO_PROGRAMS, "two", pinned, to_device=True, maps="two/maps")
+
+
+@pytest.fixture(params=["plain", "link", "maps", "tracepoint", "directory"])
+def case(request: pytest.FixtureRequest, bpffs: Path, veth: VethPair) -> Case:
+    return make_case(request.param, bpffs, veth.device)
+
+
+@pytest.fixture(params=["maps", "directory"])
+def command_case(request: pytest.FixtureRequest, bpffs: Path, veth: VethPair, strace: None) -> Case:
+    return make_case(request.param, bpffs, veth.device)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Don't wait after each unload for the kernel to let go: a hundred times a grace period is long."""
+    monkeypatch.setattr(removal, "remaining_holders", lambda *_args, **_kwargs: [])
+
+
+# The library, at every single system call
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("then", ["unload", "load"])
+def test_a_killed_load_leaves_no_path_and_the_next_command_cleans_up(case: Case, then: str) -> None:
+    case.load()
+    case.take_away()
+    unfinished = finished = 0
+    for number in every_kill(case.load):
+        if case.path.exists():
+            assert case.present() == case.pinned, number
+            finished += 1
+        else:
+            assert finished == 0, f"kill {number}: PATH had appeared at an earlier system call already"
+            unfinished += 1
+            if then == "load":
+                case.load()
+                assert case.present() == case.pinned, number
+        case.take_away()
+    assert unfinished > 10
+    assert finished > 0
+    case.take_away()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_killed_unload_can_be_repeated(case: Case) -> None:
+    case.load()
+
+    def unload() -> None:
+        pins.unload(case.path)
+
+    for number in every_kill(unload):
+        if not case.path.exists():
+            case.load()
+            assert case.present() == case.pinned, number
+        case.take_away()
+        case.load()
+    assert case.present() == []
+
+
+# The command, by strace
+
+
+@pytest.mark.usefixtures("impatient", "strace")
+def test_a_killed_command(bpffs: Path, veth: VethPair) -> None:
+    case = make_case("maps", bpffs, veth.device)
+    points = kill_points(case.command, CALLS)
+    assert case.present() == case.pinned
+    case.take_away()
+    assert points[-1].name == "renameat2", "nothing is left to be done once PATH is there"
+    for point in points:
+        assert run_killed(case.command, point).status != 0, point
+        assert not case.path.exists(), point
+        case.take_away()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_call_that_fails(command_case: Case) -> None:
+    """Each call fails once with an error that isn't expected there: the load fails, or does without; nothing remains."""
+    case = command_case
+    points = kill_points(case.command, CALLS)
+    case.take_away()
+    for point in points:
+        result = run_failing(case.command, point, "ENOMEM")
+        if result.status == 0:
+            assert case.present() == case.pinned, point
+            case.take_away()
+        else:
+            assert result.status == 1, f"{point}\n{result}"
+            assert result.stderr.startswith("Error: "), f"{point}\n{result}"
+            assert "unexpected" not in result.stderr, f"{point}\n{result}"
+            assert [name for name in os.listdir(case.bpffs) if not name.endswith(".debug")] == [], f"{point}\n{result}"
+
+
+def test_few_system_calls(bpffs: Path, veth: VethPair, strace: None) -> None:
+    """A fresh process loads and pins `hello` with at most 12 bpf(2) calls; attaching takes two more, within the same limit."""
+    assert len(bpf_commands([*bpfload_command(), HELLO, bpffs / "hello"])) <= 12
+    assert len(bpf_commands([*bpfload_command(), HELLO, bpffs / "again", "--dev", veth.device])) <= 12
+    run(*bpfload_command(), "unload", bpffs / "hello", bpffs / "again")
