@@ -127,9 +127,10 @@ def veth_pair() -> Iterator[VethPair]:
         there.run("ip", "addr", "add", f"{pair.peer_address}/24", "dev", pair.peer_device)
         here.run("ip", "link", "set", pair.device, "up")
         there.run("ip", "link", "set", pair.peer_device, "up")
-        # Without this an ARP request would be the first packet that the program sees.
-        mac = _mac(here, pair.device)
+        # Without these, ARP would be packets that no test has sent.
+        mac, peer_mac = _mac(here, pair.device), _mac(there, pair.peer_device)
         there.run("ip", "neigh", "replace", pair.address, "lladdr", mac, "dev", pair.peer_device)
+        here.run("ip", "neigh", "replace", pair.peer_address, "lladdr", peer_mac, "dev", pair.device)
         yield pair
     finally:
         here.close()

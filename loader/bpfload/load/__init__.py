@@ -12,8 +12,22 @@
     verifier    a refusal, explained
 """
 
+import sys
+from types import ModuleType
+from typing import Any
+
 from bpfload.load.object import Object
 from bpfload.load.options import FAIL, REPLACE, REUSE, LoadOptions
 from bpfload.load.session import load
 
 __all__ = ["FAIL", "REPLACE", "REUSE", "LoadOptions", "Object", "load"]
+
+
+class _Package(ModuleType):
+    """This package when it is called: `bpfload.load` names the package once it is imported, and should still load."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Object:
+        return load(*arguments, **options)
+
+
+sys.modules[__name__].__class__ = _Package
