@@ -10,10 +10,12 @@ from struct import unpack_from
 from typing import TYPE_CHECKING
 
 from bpfload.btf import Btf
+from bpfload.btf import types as t
 from bpfload.errors import FormatError
 from bpfload.spec import BtfExt, SectionInfo
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import NoReturn
 
     from bpfload.elf.draft import Draft
@@ -31,6 +33,10 @@ _FUNC_INFO = 8
 _LINE_INFO = 16
 _CORE_RELO = 16
 
+#: Words of a row in the tables whose rows have names: members, values of enums, parameters.
+_NAMED_ROWS = {t.KIND_STRUCT: 3, t.KIND_UNION: 3, t.KIND_ENUM: 2, t.KIND_FUNC_PROTO: 2, t.KIND_ENUM64: 3}
+
+MAX_NAMES = 64 << 20
 MAX_BTF_SIZE = 16 << 20  # BTF_MAX_SIZE in kernel/bpf/btf.c
 
 MISSING_HINT = "Compile with -g."
@@ -50,6 +56,7 @@ def read_btf(draft: Draft) -> None:
             draft.fail(f"{section.size} bytes are more than the kernel takes", E2BIG, section=section.label)
         btf = Btf.parse(draft.elf.content(section), name=draft.elf.name)
         btf.validate()
+        check_names(btf)
         btf.pointer_size_override = 8
         spec.btf = btf
         index_types(draft, btf)
@@ -59,6 +66,39 @@ def read_btf(draft: Draft) -> None:
         if draft.needs_btf:
             raise
         spec.warnings.append(f"ignored: {error}")
+
+
+def check_names(btf: Btf) -> None:
+    """Raise FormatError if the names of all types and members are too long together, since two may share the same bytes.
+
+    Most BTF can't have too long ones, which is quickly seen.
+    """
+    strings = btf.own_strings.split(b"\0")
+    longest = max(map(len, strings))
+    slots = len(btf.words) // 2
+    if longest * slots <= MAX_NAMES:
+        return
+    from bisect import bisect_left
+    from itertools import accumulate
+
+    ends = list(accumulate([len(text) + 1 for text in strings[:-1]], initial=-1))
+    total = 0
+    for offset in _name_offsets(btf):
+        total += ends[bisect_left(ends, offset)] - offset
+        if total > MAX_NAMES:
+            raise FormatError("the names of the types are too long", file=btf.name, section=".BTF", errno_code=E2BIG)
+
+
+def _name_offsets(btf: Btf) -> Iterator[int]:
+    """Yield the string offsets of the names of all types and members."""
+    words = btf.words
+    for at in btf.starts:
+        yield words[at - 1]
+        info = words[at]
+        width = _NAMED_ROWS.get(info >> 24 & 31)
+        if width:
+            start = at + 2
+            yield from words[start : start + width * (info & 0xFFFF)][::width]
 
 
 def index_types(draft: Draft, btf: Btf) -> None:

@@ -18,7 +18,6 @@ from bpfload.abi.consts import (
 )
 from bpfload.btf.types import (
     KIND_ARRAY,
-    KIND_DATASEC,
     KIND_ENUM,
     KIND_ENUM64,
     KIND_FUNC_PROTO,
@@ -44,6 +43,7 @@ ENOENT = 2
 ENOTSUP = 95
 PIN_BY_NAME = 1
 MAP_NAME_LENGTH = 15
+MAX_MEMBERS = 1 << 18  # of all definitions: maps may share a long one
 MAPS_OF_MAPS = frozenset((BPF_MAP_TYPE_ARRAY_OF_MAPS, BPF_MAP_TYPE_HASH_OF_MAPS))
 
 #: Members that hold a number, and the field of MapSpec for each.
@@ -65,12 +65,11 @@ def _add_btf_maps(draft: Draft) -> None:
     section, btf = draft.maps, draft.btf
     assert section is not None
     assert btf is not None  # read_btf has seen to it
-    datasec = next((found for type_id in draft.types.get(KIND_DATASEC, ()) if (found := btf.type(type_id)).name == ".maps"), None)
-    if datasec is None:
+    draft.maps_datasec = draft.datasec(".maps")
+    if not draft.maps_datasec:
         draft.fail("BTF knows nothing of the maps there", ENOENT, section=".maps", hint="Compile with -g.")
-    draft.maps_datasec = datasec.id
     size = section.size if section.type == SHT_NOBITS else len(draft.elf.content(section))
-    for variable in datasec.variables:
+    for variable in btf.type(draft.maps_datasec).variables:
         found = btf.type(variable.type_id)
         name = found.name
         if not name:
@@ -121,6 +120,9 @@ def _find_arena(draft: Draft) -> None:
 def parse_definition(draft: Draft, btf: Btf, definition: Type, spec: MapSpec, *, is_inner: bool = False) -> None:
     """Fill a map from the members of the struct that defines it. Raises FormatError."""
     members = definition.members
+    draft.member_count += len(members)
+    if draft.member_count > MAX_MEMBERS:
+        _fail(btf, "the map definitions are too long")
     for position, member in enumerate(members):
         name = member.name
         if name in _NUMBERS:

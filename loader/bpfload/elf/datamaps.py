@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bpfload.abi.consts import BPF_F_LINK, BPF_F_MMAPABLE, BPF_F_RDONLY_PROG, BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_STRUCT_OPS
-from bpfload.btf.types import KIND_DATASEC, KIND_STRUCT, KIND_VAR, LINKAGE_STATIC
+from bpfload.btf.types import KIND_STRUCT, KIND_VAR, LINKAGE_STATIC
 from bpfload.elf.file import SHT_NOBITS, STB_LOCAL, STT_OBJECT
 from bpfload.spec import MapSpec, StructOpsSpec, VariableSpec
 
@@ -69,10 +69,10 @@ def add_kconfig_map(draft: Draft) -> None:
 
 def _data_map(draft: Draft, name: str, kind: str, data: bytearray, *, read_only: bool) -> MapSpec:
     btf = draft.btf
-    type_id = btf.find(name) if btf is not None else 0
+    type_id = draft.datasec(name)
     section_type = btf.type(type_id) if btf is not None and type_id else None
     flags = BPF_F_RDONLY_PROG if read_only else 0
-    mmapable = section_type is not None and _has_global_variable(section_type)
+    mmapable = section_type is not None and _has_global_variable(draft, section_type)
     return MapSpec(
         name,
         kind,
@@ -89,13 +89,14 @@ def _data_map(draft: Draft, name: str, kind: str, data: bytearray, *, read_only:
     )
 
 
-def _has_global_variable(section: Type) -> bool:
+def _has_global_variable(draft: Draft, section: Type) -> bool:
     """Return whether a section has a variable that is seen from outside; only then is its map made mmapable."""
-    for row in section.variables:
-        found = section.btf.type(row.type_id)
-        if found.kind == KIND_VAR and found.linkage != LINKAGE_STATIC:
-            return True
-    return False
+    answer = draft.has_global_variable.get(section.id)
+    if answer is None:
+        types = [section.btf.type(row.type_id) for row in section.variables]
+        answer = any(found.kind == KIND_VAR and found.linkage != LINKAGE_STATIC for found in types)
+        draft.has_global_variable[section.id] = answer
+    return answer
 
 
 def add_variables(draft: Draft) -> None:
@@ -104,12 +105,14 @@ def add_variables(draft: Draft) -> None:
     if draft.arena is not None and draft.arena_map is not None:
         maps.append((draft.arena.label, draft.arena.index, draft.arena_map))
     without_btf = {}
+    listed = set()
     btf = draft.btf
     for section_name, index, spec in maps:
-        type_id = spec.value_type_id if spec.kind == "data" else btf.find(section_name, KIND_DATASEC) if btf is not None else 0
-        section = btf.type(type_id) if btf is not None and type_id else None
-        if section is not None and section.kind == KIND_DATASEC:
-            _add_from_btf(draft, section, spec)
+        type_id = draft.datasec(section_name)
+        if btf is not None and type_id:
+            if type_id not in listed:  # a second section of the same name, which no compiler makes, has no variables
+                _add_from_btf(draft, btf.type(type_id), spec)
+            listed.add(type_id)
         else:
             without_btf[index] = spec
     if without_btf:
@@ -143,7 +146,7 @@ def _add_struct_ops_section(draft: Draft, section: Section) -> None:
     name = section.label
     btf = draft.btf
     assert btf is not None  # read_btf has seen to it
-    datasec = btf.find(name, KIND_DATASEC)
+    datasec = draft.datasec(name)
     if not datasec:
         draft.fail("BTF knows nothing of the variables there", EINVAL, section=name, hint="Compile with -g.")
     content = draft.elf.content(section)

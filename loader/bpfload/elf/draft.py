@@ -5,10 +5,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
-from bpfload.btf.types import KIND_TYPEDEF, MODIFIER_KINDS
+from bpfload.btf.types import KIND_DATASEC, KIND_TYPEDEF, MODIFIER_KINDS
 from bpfload.spec import ObjectSpec
 
 EINVAL = 22
+EMFILE = 24  # each map is a file descriptor
+MAX_MAPS = 1 << 14
 MAX_CHAIN = 64  # the kernel goes down to 32
 TRANSPARENT_KINDS = MODIFIER_KINDS | {KIND_TYPEDEF}
 
@@ -55,6 +57,9 @@ class Draft:
         self.externs_by_symbol: dict[int, ExternSpec] = {}
         self.editor: BtfEditor | None = None
         self.code_size = 0
+        self.member_count = 0
+        self.has_global_variable: dict[int, bool] = {}
+        self._datasecs: dict[str, int] | None = None
         self.struct_ops_maps: dict[int, list[MapSpec]] = {}
 
     @property
@@ -86,6 +91,14 @@ class Draft:
             type_id = found.type_id
         return type_id
 
+    def datasec(self, name: str) -> int:
+        """Return the id of the first DATASEC of a name in the object's BTF, 0 if there is none."""
+        if self._datasecs is None:
+            btf = self.spec.btf
+            ids = reversed(self.types.get(KIND_DATASEC, ()))
+            self._datasecs = {btf.type(type_id).name: type_id for type_id in ids} if btf is not None else {}
+        return self._datasecs.get(name, 0)
+
     def symbol_label(self, symbol: Symbol) -> str:
         """Return a symbol's name for messages; relocations against static things have a nameless section symbol."""
         name = self.elf.symbol_name(symbol)
@@ -96,6 +109,8 @@ class Draft:
     def add_map(self, spec: MapSpec, section_index: int) -> None:
         """Append a map. A name that another map has already, which no compiler makes, gets a number added."""
         maps = self.spec.maps
+        if len(maps) == MAX_MAPS:
+            self.fail(f"more than {MAX_MAPS} maps", EMFILE)
         if spec.name in maps:
             spec.name = f"{spec.name}#{len(maps)}"
         maps[spec.name] = spec

@@ -45,8 +45,9 @@ STV_HIDDEN = 2
 #: and some thousand symbols.
 MAX_FILE_SIZE = 64 << 20
 MAX_SECTIONS = 0xFF00
-MAX_ENTRIES = 1 << 19  # symbols; relocations
+MAX_ENTRIES = 1 << 18  # symbols; relocations
 MAX_NAME = 4096  # bytes of one name
+MAX_NAMES = 64 << 20  # bytes of all names: two names may share bytes
 MAX_COPIES = 4  # how often the sections may cover the file's bytes; those of a real file don't overlap, but some are read twice
 
 _SECTION_HEADER = struct.Struct("<IIQQQQIIQQ")
@@ -111,10 +112,10 @@ class ElfFile:
         self.data = data
         self._budget = MAX_COPIES * len(data)
         self._relocation_count = 0
+        self._name_size = 0
         self._by_name: dict[str | None, Section] = {}
-        header = self._identify(data)
-        self.sections = self._read_sections(header)
         self._names: bytes = b""
+        self.sections = self._read_sections(self._identify(data))
 
     def fail(
         self,
@@ -185,7 +186,7 @@ class ElfFile:
         names = self.strings(Section(names_index, ".shstrtab", rows[names_index]))
         sections = []
         for index, row in enumerate(rows):
-            sections.append(Section(index, _string(names, row[0]), row))
+            sections.append(Section(index, self._string(names, row[0]), row))
         return sections
 
     # Sections
@@ -237,7 +238,17 @@ class ElfFile:
 
     def symbol_name(self, symbol: Symbol) -> str | None:
         """Return a symbol's name, None if it has no valid one."""
-        return _string(self._names, symbol.name_offset)
+        return self._string(self._names, symbol.name_offset)
+
+    def _string(self, table: bytes, offset: int) -> str | None:
+        """Return the NUL-terminated string at an offset, None if there is none."""
+        end = table.find(b"\0", offset, offset + MAX_NAME)
+        if end < 0:
+            return None
+        self._name_size += end - offset
+        if self._name_size > MAX_NAMES:
+            self.fail("the names are too long")
+        return table[offset:end].decode("utf-8", "surrogateescape")
 
     def relocations(self, section: Section) -> list[tuple[int, int, int]]:
         """Decode a REL table: (offset in the section that it is for, relocation type, index of the symbol)."""
@@ -246,11 +257,3 @@ class ElfFile:
         if self._relocation_count > MAX_ENTRIES:
             self.fail(f"{self._relocation_count} relocations are too many", section=section.label)
         return list(_REL.iter_unpack(content))
-
-
-def _string(table: bytes, offset: int) -> str | None:
-    """Return the NUL-terminated string at an offset, None if there is none."""
-    end = table.find(b"\0", offset, offset + MAX_NAME)
-    if end < 0:
-        return None
-    return table[offset:end].decode("utf-8", "surrogateescape")

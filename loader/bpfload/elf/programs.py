@@ -17,6 +17,7 @@ from bpfload.spec import ProgramSpec
 if TYPE_CHECKING:
     from bpfload.elf.draft import Draft
 
+E2BIG = 7
 EINVAL = 22
 ENOTSUP = 95
 SLOT = 8
@@ -25,6 +26,7 @@ KIND_DECL_TAG = 17
 LINKAGE_GLOBAL = 1
 #: How often the functions of a file may cover its bytes. Aliases overlap; a file made to waste memory does so without end.
 MAX_OVERLAP = 4
+MAX_FUNCTIONS = 1 << 16
 
 EXCEPTION_TAG = "exception_callback:"
 
@@ -53,6 +55,8 @@ def add_programs(draft: Draft, section: Section, name: str) -> None:
         draft.code_size += size
         if draft.code_size > MAX_OVERLAP * len(elf.data):
             draft.fail("the functions overlap each other too often", EINVAL, section=name)
+        if len(draft.placed) == MAX_FUNCTIONS:
+            draft.fail(f"more than {MAX_FUNCTIONS} functions", E2BIG, section=name)
         program = ProgramSpec(
             name=label,
             section=name,
