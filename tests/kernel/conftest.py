@@ -4,8 +4,26 @@ from __future__ import annotations
 
 import pytest
 
+from support.libbpf import Libbpf, library
+
 
 @pytest.fixture(autouse=True)
 def _counted_fds(request: pytest.FixtureRequest) -> None:
     if not request.node.get_closest_marker("may_leave_fds"):
         request.getfixturevalue("no_fd_leak")
+
+
+@pytest.fixture(autouse=True)
+def feature_row(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """The rows of the table of capabilities that a test is for (support.rows): here for its id to name them."""
+    rows: tuple[str, ...] = getattr(request, "param", ())
+    return rows
+
+
+@pytest.fixture(scope="session")
+def libbpf() -> Libbpf:
+    """The peer in this process; see support.libbpf."""
+    found = library()
+    if found is None:
+        pytest.skip("no libbpf.so (make peers)")
+    return found
