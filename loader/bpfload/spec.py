@@ -24,8 +24,18 @@ RELOC_EXTERN_CALL = "extern_call"  # call of a kfunc
 RELOC_INSN_ARRAY = "insn_array"  # ld_imm64 of a jump table
 
 
-@dataclass(slots=True, eq=False)
-class Relocation:
+class Record:
+    """Base of the data classes that every load imports: one __repr__ for all, since generating one for each takes longer."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        fields = (f"{name}={getattr(self, name)!r}" for name in self.__slots__)
+        return f"{type(self).__name__}({', '.join(fields)})"
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class Relocation(Record):
     """One reference from an instruction to a symbol.
 
     `offset`: of the instruction in its function. `kind`: a RELOC_* constant. `symbol`: the symbol's name as a message would
@@ -42,8 +52,8 @@ class Relocation:
     size: int = 0
 
 
-@dataclass(slots=True, eq=False)
-class ProgramSpec:
+@dataclass(slots=True, eq=False, repr=False)
+class ProgramSpec(Record):
     """One function of the object: an entry program, or a subprogram (`is_subprog`).
 
     `section`: the ELF section's name as it stands in the file (with a leading "?"). `offset`: of the function in its section.
@@ -76,8 +86,8 @@ class ProgramSpec:
         return len(self.insns) // 8
 
 
-@dataclass(slots=True, eq=False)
-class SectionDefinition:
+@dataclass(slots=True, eq=False, repr=False)
+class SectionDefinition(Record):
     """One row of libbpf's SEC() table (tools/lib/bpf/libbpf.c, section_defs[]).
 
     `name`: the SEC() prefix. `exact`: the section's name must be equal to `name`; else `name` alone or `name` + "/" + extras.
@@ -98,8 +108,8 @@ class SectionDefinition:
     hook: str = ""
 
 
-@dataclass(slots=True, eq=False)
-class MapSlot:
+@dataclass(slots=True, eq=False, repr=False)
+class MapSlot(Record):
     """A statically initialised slot of a map-in-map or prog_array: `index`, and the `symbol` whose fd goes in.
 
     `kind`: "map" or "prog".
@@ -110,8 +120,8 @@ class MapSlot:
     kind: str
 
 
-@dataclass(slots=True, eq=False)
-class MapSpec:
+@dataclass(slots=True, eq=False, repr=False)
+class MapSpec(Record):
     """One map.
 
     `name`: the name in the object (for a global-data map: the ELF section's name); `kernel_name`: as the kernel will be told,
@@ -146,8 +156,8 @@ class MapSpec:
     struct_ops: StructOpsSpec | None = None
 
 
-@dataclass(slots=True, eq=False)
-class StructOpsSpec:
+@dataclass(slots=True, eq=False, repr=False)
+class StructOpsSpec(Record):
     """A struct_ops variable. `type_name`: the struct's name in the object's BTF (flavour suffix included), `type_id`: its id.
 
     `link`: defined in .struct_ops.link. `programs`: (byte offset of the function pointer in the value, function symbol).
@@ -159,8 +169,8 @@ class StructOpsSpec:
     programs: list[tuple[int, str]] = field(default_factory=list)
 
 
-@dataclass(slots=True, eq=False)
-class VariableSpec:
+@dataclass(slots=True, eq=False, repr=False)
+class VariableSpec(Record):
     """One global variable.
 
     `map_name`: of the data map that holds it. `offset`, `size`: bytes, in that map's value. `type_id`: 0 without BTF.
@@ -174,8 +184,8 @@ class VariableSpec:
     is_static: bool = False
 
 
-@dataclass(slots=True, eq=False)
-class ExternSpec:
+@dataclass(slots=True, eq=False, repr=False)
+class ExternSpec(Record):
     """One extern.
 
     `kind`: "kconfig" (value in the .kconfig map at `offset`, `size` bytes), "ksym" (a kernel symbol's address: typed if
@@ -196,8 +206,8 @@ class ExternSpec:
     essential_name: str = ""
 
 
-@dataclass(slots=True, eq=False)
-class SectionInfo:
+@dataclass(slots=True, eq=False, repr=False)
+class SectionInfo(Record):
     """Records of .BTF.ext for one ELF section: `data` packed records of `record_size` bytes, instruction offsets in bytes."""
 
     section: str
@@ -210,8 +220,8 @@ class SectionInfo:
         return len(self.data) // self.record_size
 
 
-@dataclass(slots=True, eq=False)
-class BtfExt:
+@dataclass(slots=True, eq=False, repr=False)
+class BtfExt(Record):
     """.BTF.ext: per ELF section name, func_info, line_info and CO-RE relocation records as they stand in the file."""
 
     func_info: dict[str, SectionInfo] = field(default_factory=dict)
@@ -219,8 +229,8 @@ class BtfExt:
     core_relos: dict[str, SectionInfo] = field(default_factory=dict)
 
 
-@dataclass(slots=True, eq=False)
-class ObjectSpec:
+@dataclass(slots=True, eq=False, repr=False)
+class ObjectSpec(Record):
     """One object file, read.
 
     `name`: libbpf's object name (base name up to the first dot), which data maps are named after. `license`: without the NUL.

@@ -12,7 +12,7 @@ from struct import pack_into, unpack_from
 
 from bpfload.errors import LIBBPF_RELOC, LinkError
 from bpfload.linker.records import append_records
-from bpfload.spec import RELOC_CALL, RELOC_EXTERN_CALL, RELOC_SUBPROG_ADDR, ObjectSpec, ProgramSpec, Relocation
+from bpfload.spec import RELOC_CALL, RELOC_EXTERN_CALL, RELOC_SUBPROG_ADDR, ObjectSpec, ProgramSpec, Record, Relocation
 
 _SLOT = 8
 _CODE_CALL = 0x85  # BPF_JMP | BPF_CALL
@@ -21,8 +21,8 @@ _PSEUDO_FUNC = 4  # BPF_PSEUDO_FUNC in src_reg
 _TEXT = ".text"
 
 
-@dataclass(slots=True, eq=False)
-class LinkedProgram:
+@dataclass(slots=True, eq=False, repr=False)
+class LinkedProgram(Record):
     """An entry program, whole: its own instructions, then those of its subprograms.
 
     `insns`: packed slots; map, variable and extern references still unpatched. `functions`: (offset in bytes, function),

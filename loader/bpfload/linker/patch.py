@@ -19,6 +19,7 @@ from bpfload.spec import (
     RELOC_EXTERN_LD64,
     RELOC_INSN_ARRAY,
     RELOC_MAP,
+    Record,
     Relocation,
 )
 
@@ -27,8 +28,8 @@ POISON_KFUNC = 2002000000
 _CALL = 0x85
 
 
-@dataclass(slots=True, eq=False)
-class ExternValue:
+@dataclass(slots=True, eq=False, repr=False)
+class ExternValue(Record):
     """What an extern turned out to be.
 
     `kind`: "kconfig" (`offset` in the .kconfig map's value), "address" (a typeless ksym: `address`; also every unresolved
@@ -44,8 +45,8 @@ class ExternValue:
     fd_index: int = 0
 
 
-@dataclass(slots=True, eq=False)
-class References:
+@dataclass(slots=True, eq=False, repr=False)
+class References(Record):
     """What references are patched with.
 
     `map_fds`: by map name; a map that wasn't created is absent. `map_order`: all names. `jump_tables`: fds by a table's offset.

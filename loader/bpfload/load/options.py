@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from bpfload.spec import Record
+
 if TYPE_CHECKING:
     from bpfload.btf.core import CoreResolver
 
@@ -29,8 +31,8 @@ class LoadCache:
             self.btf_fd = 0
 
 
-@dataclass(slots=True, eq=False)
-class LoadOptions:
+@dataclass(slots=True, eq=False, repr=False)
+class LoadOptions(Record):
     """Options of `load`.
 
     `programs`: names of the programs to load, whatever their "?" says; None: those with `autoload`. `kernel_btf`: path
