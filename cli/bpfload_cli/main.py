@@ -106,12 +106,13 @@ def is_file_name(word: str) -> bool:
 
 def report(session: Session, error: BpfError) -> int:
     """Print an error, as JSON where that was asked for, and return the exit status."""
+    log = error.log if isinstance(error, VerifierError) else ""
     if session.json:
-        session.data({"error": str(error)})
+        session.data({"error": str(error), "log": log} if log and session.debug else {"error": str(error)})
     else:
         session.warn(f"Error: {error}")
-    if isinstance(error, VerifierError) and session.debug and not session.json:
-        session.warn(error.log)
+        if log:
+            session.warn(log if session.debug else "The same command with -d shows the verifier's whole log.")
     return USAGE if isinstance(error, UsageError) else FAILED
 
 

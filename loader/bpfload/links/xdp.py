@@ -101,11 +101,10 @@ def mtu(device: str) -> int:
 
 
 def attached_to(index: int) -> list[str]:
-    """Name the XDP programs on a device: ``id 12 (hello), link 3``; empty where none can be found."""
-    links = _links_on(index)
-    by_netlink = [ident for ident in _programs_by_netlink(index) if ident not in {program for _, program in links}]
-    found = [f"{_program_words(program)}, by link {link}" for link, program in links]
-    return found + [_program_words(program) for program in by_netlink]
+    """Name the XDP programs on a device: ``id 12 (hello), by link 3``; empty where none can be found."""
+    links = {program: link for link, program in _links_on(index)}
+    programs = _programs_on(index)
+    return [_program_words(program) + (f", by link {links[program]}" if program in links else "") for program in programs]
 
 
 def _program_words(ident: int) -> str:
@@ -119,10 +118,19 @@ def _program_words(ident: int) -> str:
         return f"id {ident}"
 
 
+def _programs_on(index: int) -> list[int]:
+    """Return the ids of the XDP programs on a device, as netlink tells them."""
+    from bpfload.syscall import netlink
+
+    return [program for attachment in netlink.xdp_attachments(index) for _, program in attachment.programs]
+
+
 def _links_on(index: int) -> list[tuple[int, int]]:
     """Return (link id, program id) of the XDP links on a device."""
     from bpfload.errors import BpfError
 
+    # A link tells the device's index, but not in which network namespace: another device may have the same.
+    programs = _programs_on(index)
     found = []
     ident: int | None = 0
     try:
@@ -132,19 +140,11 @@ def _links_on(index: int) -> list[tuple[int, int]]:
                     info = link.info()
             except NotFoundError:
                 continue
-            if info.type == consts.BPF_LINK_TYPE_XDP and info.number("ifindex") == index:
+            if info.type == consts.BPF_LINK_TYPE_XDP and info.number("ifindex") == index and info.prog_id in programs:
                 found.append((ident, info.prog_id))
-    except BpfError:  # not allowed to look at links: the netlink side may still tell
+    except BpfError:  # not allowed to look at links: what netlink says has to do
         pass
     return found
-
-
-def _programs_by_netlink(index: int) -> list[int]:
-    try:
-        from bpfload.syscall import netlink
-    except ImportError:
-        return []
-    return [program for attachment in netlink.xdp_attachments(index) for _, program in attachment.programs]
 
 
 def _how_to_free(device: str, index: int) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bpfload.errors import NotFoundError, UsageError
+from bpfload.errors import KernelError, NotFoundError, UsageError, VerifierError
 from bpfload.links import Target, attach, attaches_by_itself, hook_of
 from bpfload.load import load
 from bpfload.objects.link import Link
@@ -63,14 +64,39 @@ def deploy(
         paths.check_name(maps_place)
         paths.require_bpffs(maps_place, mount=mount)
     staging.clean_up(place)  # a link that a killed load left would be in the way of attaching
+    try:
+        return _load_attach_pin(source, place, chosen, target, maps_place, options)
+    except KernelError as error:
+        raise _with_capabilities(error, selected) from None
+
+
+def _load_attach_pin(
+    spec: ObjectSpec,
+    path: str,
+    chosen: list[ProgramSpec],
+    target: Target | None,
+    maps_directory: str,
+    options: LoadOptions | None,
+) -> Deployed:
     with ExitStack() as stack:
-        loaded = stack.enter_context(load(source, options))
+        loaded = stack.enter_context(load(spec, options))
         links: dict[str, Link] = {}
         for program in chosen:
             links[program.name] = stack.enter_context(attach(loaded.programs[program.name], program, target))
-        maps = _maps_by_pin(loaded) if maps_place else {}
-        pinned = publish(place, loaded.programs, links, maps=maps, maps_directory=maps_place)
+        maps = _maps_by_pin(loaded) if maps_directory else {}
+        pinned = publish(path, loaded.programs, links, maps=maps, maps_directory=maps_directory)
         return Deployed(tuple(pinned), tuple(links), tuple(loaded.notes))
+
+
+def _with_capabilities(error: KernelError, programs: list[ProgramSpec]) -> KernelError:
+    """Name all capabilities that these programs need and this process lacks, not only what the first refused call needs."""
+    if error.errno == errno.EPERM and not isinstance(error, VerifierError):
+        from bpfload.kernel import capabilities
+
+        needed = {each for program in programs for each in capabilities.needed_for_program(program.type)}
+        if capabilities.missing(*needed):
+            error.hint = capabilities.permission_hint(*sorted(needed, reverse=True))
+    return error
 
 
 def _selected(spec: ObjectSpec, options: LoadOptions | None) -> list[ProgramSpec]:

@@ -80,9 +80,8 @@ def _unusable_parent(path: str, parent: str) -> PinError:
     except (FileNotFoundError, NotADirectoryError):
         pass
     except OSError as error:
-        return PinError(
-            f"{parent} can't be used: {os.strerror(error.errno or 0)}", path=path, errno_code=error.errno or errno.EINVAL
-        )
+        reason, hint = os.strerror(error.errno or 0), "Run it as root." if error.errno == errno.EACCES else ""
+        return PinError(f"{parent} can't be used: {reason}", path=path, hint=hint, errno_code=error.errno or errno.EINVAL)
     else:
         return PinError(f"{parent} is not a directory", path=path, errno_code=errno.ENOTDIR)
     existing = parent

@@ -1,0 +1,126 @@
+"""`bpfload OBJ PATH` as people use it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from support.namespaces import VethPair
+from support.paths import DATA, HELLO, HELLO_FUNC, PACKET_COUNTER, SYS_ENTER
+from support.process import Result
+
+pytestmark = [pytest.mark.needs_root, pytest.mark.usefixtures("nothing_left_behind")]
+
+Command = Callable[..., Result]
+
+
+@pytest.mark.parametrize("word", [[], ["load"]])
+def test_one_program_is_one_pin(bpfload: Command, bpffs: Path, word: list[str]) -> None:
+    done = bpfload(*word, HELLO, bpffs / "hello")
+    assert (done.stdout, done.stderr) == ("", "")
+    assert os.listdir(bpffs) == ["hello"]
+    shown = bpfload("-j", "prog", "show", "pinned", bpffs / "hello").json()
+    assert (shown["name"], shown["type"], shown["bytes_xlated"]) == ("hello", "xdp", 96)
+
+
+def test_json_is_null(bpfload: Command, bpffs: Path) -> None:
+    assert bpfload("-j", HELLO, bpffs / "hello").stdout == "null\n"
+
+
+def test_a_relative_path(bpfload: Command, bpffs: Path) -> None:
+    bpfload(HELLO, "hello", cwd=bpffs)
+    assert os.listdir(bpffs) == ["hello"]
+
+
+def test_the_peer_finds_what_was_loaded(bpfload: Command, bpftool: Command, bpffs: Path) -> None:
+    """bpftool loads the same object: same tag, same maps."""
+    bpfload(HELLO, bpffs / "ours")
+    bpftool("prog", "load", HELLO, bpffs / "theirs")
+    shown = [bpftool("-j", "prog", "show", "pinned", bpffs / name).json() for name in ("ours", "theirs")]
+    for name in ("name", "type", "tag", "gpl_compatible", "bytes_xlated", "bytes_memlock"):
+        assert shown[0][name] == shown[1][name]
+    maps = [[bpftool("-j", "map", "show", "id", ident).json() for ident in each["map_ids"]] for each in shown]
+    for ours, theirs in zip(*maps, strict=True):
+        for name in ("name", "type", "flags", "bytes_key", "bytes_value", "max_entries", "frozen"):
+            assert ours[name] == theirs[name]
+
+
+@pytest.mark.needs_feature("xdp_link")
+@pytest.mark.parametrize(("mode", "shown"), [("auto", "driver"), ("native", "driver"), ("generic", "generic")])
+def test_xdp_stays_attached_and_runs(bpfload: Command, bpffs: Path, veth: VethPair, mode: str, shown: str) -> None:
+    bpfload(PACKET_COUNTER, bpffs / "p", "--dev", veth.device, "--mode", mode)
+    assert sorted(os.listdir(bpffs)) == ["p", "p_link"]
+    assert [each["mode"] for each in bpfload("-j", "net", "list").json()[0]["xdp"]] == [shown]
+    veth.send(3)
+    link = bpfload("-j", "link", "show", "pinned", bpffs / "p_link").json()
+    assert (link["type"], link["devname"]) == ("xdp", veth.device)
+    (map_id,) = bpfload("-j", "prog", "show", "pinned", bpffs / "p").json()["map_ids"]
+    counts = bpfload("-j", "map", "dump", "id", map_id).json()
+    assert counts, "no packet was counted"
+    bpfload("unload", bpffs / "p")
+    assert bpfload("-j", "net", "list").json()[0]["xdp"] == []
+
+
+@pytest.mark.needs_feature("raw_tracepoint_link")
+@pytest.mark.parametrize(
+    ("obj", "options", "name"),
+    [
+        (HELLO_FUNC, ["--attach", "sys_enter"], "sys_enter"),
+        (SYS_ENTER, [], "sys_enter"),
+        (SYS_ENTER, ["--attach", "sys_exit"], "sys_exit"),
+    ],
+)
+def test_raw_tracepoints(bpfload: Command, bpffs: Path, obj: Path, options: list[str], name: str) -> None:
+    bpfload(obj, bpffs / "p", *options)
+    assert bpfload("-j", "link", "show", "pinned", bpffs / "p_link").json()["tp_name"] == name
+    bpfload("unload", bpffs / "p")
+
+
+@pytest.mark.parametrize(("obj", "options"), [(HELLO_FUNC, []), (SYS_ENTER, ["--no-attach"])])
+def test_what_is_not_attached(bpfload: Command, bpffs: Path, obj: Path, options: list[str]) -> None:
+    bpfload(obj, bpffs / "p", *options)
+    assert os.listdir(bpffs) == ["p"]
+    bpfload("unload", bpffs / "p")
+
+
+def test_several_programs_make_a_directory(bpfload: Command, bpffs: Path, veth: VethPair) -> None:
+    bpfload(DATA / "two-programs.bpf.o", bpffs / "two", "--dev", veth.device)
+    assert sorted(os.listdir(bpffs)) == ["two"]
+    assert sorted(os.listdir(bpffs / "two")) == ["packets", "packets_link", "syscalls", "syscalls_link"]
+    bpfload("unload", bpffs / "two")
+    assert os.listdir(bpffs) == []
+
+
+def test_one_of_several_programs(bpfload: Command, bpffs: Path) -> None:
+    bpfload(DATA / "two-programs.bpf.o", bpffs / "one", "--program", "packets")
+    assert os.listdir(bpffs) == ["one"]
+    assert bpfload("-j", "prog", "show", "pinned", bpffs / "one").json()["name"] == "packets"
+
+
+def test_maps_are_pinned_on_request(bpfload: Command, bpffs: Path) -> None:
+    bpfload(HELLO, bpffs / "hello", "--pin-maps", bpffs / "maps")
+    assert sorted(os.listdir(bpffs / "maps")) == ["hello_bss", "hello_rodata"]
+    bpfload("unload", bpffs / "hello")
+    assert os.listdir(bpffs) == []
+
+
+def test_no_mount_is_made_where_it_is_forbidden(bpfload: Command, private_mounts: None) -> None:
+    from support import system
+
+    system.mount("tmpfs", "/sys/fs", "tmpfs")
+    try:
+        Path("/sys/fs/bpf").mkdir()
+        refused = bpfload("-n", HELLO, "/sys/fs/bpf/hello", check=False)
+        assert refused.status == 1
+        assert "no BPF file system is mounted at /sys/fs/bpf" in refused.stderr
+        assert not os.path.ismount("/sys/fs/bpf")
+        bpfload(HELLO, "/sys/fs/bpf/hello")
+        assert os.path.ismount("/sys/fs/bpf")
+        assert "hello" in os.listdir("/sys/fs/bpf")
+        bpfload("unload", "/sys/fs/bpf/hello")
+        system.umount("/sys/fs/bpf")
+    finally:
+        system.umount("/sys/fs")
