@@ -91,7 +91,9 @@ each. The link that keeps a program attached is pinned at PATH_link.
 
 """,
     "inspect": """\
-  bpfload inspect OBJECT.bpf.o                    programs, maps, globals, relocations; needs no root and no kernel
+  bpfload inspect OBJECT.bpf.o…                   programs, maps, globals, relocations; needs no root and no kernel
+  bpfload inspect OBJECT.bpf.o… --kernel-btf FILE…
+                                                  how its CO-RE relocations come out on the kernels with that BTF
 
 """,
     "version": """\

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bpfload.inspect import objectfile
+from bpfload.inspect.coretargets import CoreOutcome
 from bpfload.inspect.objectfile import Extern, ObjectMap, ObjectProgram, ObjectView, RelocationView, Variable
 from bpfload.inspect.typed import TypedValue
 from bpfload_cli.app import WordCommand
@@ -13,18 +14,40 @@ from bpfload_cli.session import Session
 # Characters of a value that are shown in the text; JSON has all of it.
 _LONGEST_VALUE = 120
 
+_KERNEL_BTF = "--kernel-btf"
+
 
 def inspect(session: Session, words: Words) -> None:
-    """Show what object files would load."""
-    paths = [words.take("the object file")]
-    while words:
-        paths.append(words.take("the object file"))
-    views = [objectfile.view(path) for path in paths]
+    """Show what object files would load, and how that comes out on the kernels whose BTF files are named."""
+    paths, kernels = _read_words(words)
+    views = [objectfile.view(path, kernels=kernels) for path in paths]
     if session.json:
         session.data(views[0] if len(views) == 1 else views)
         return
     for position, view in enumerate(views):
         session.write(("\n" if position else "") + object_text(view))
+
+
+def _read_words(words: Words) -> tuple[list[str], list[str]]:
+    """Read object files and, after --kernel-btf, BTF files."""
+    paths: list[str] = []
+    kernels: list[str] = []
+    current = paths
+    while words:
+        word = words.take("the object file")
+        name, has_value, value = word.partition("=")
+        if name != _KERNEL_BTF:
+            if word.startswith("--"):
+                raise words.error(f"bpfload inspect has no option {word}", (_KERNEL_BTF,))
+            current.append(word)
+        elif has_value:
+            kernels.append(value)
+        else:
+            kernels.append(words.take("the BTF file"))
+            current = kernels
+    if not paths:
+        raise words.error("bpfload inspect: the object file is missing")
+    return paths, kernels
 
 
 command = WordCommand("inspect", inspect)
@@ -74,7 +97,18 @@ def _program(program: ObjectProgram) -> list[str]:
 
 
 def _relocations(rows: tuple[RelocationView, ...]) -> list[str]:
-    return [f"\t{row.insn:4}: {_relocation(row)}" for row in rows]
+    lines = []
+    for row in rows:
+        lines.append(f"\t{row.insn:4}: {_relocation(row)}")
+        lines += [f"\t\t{_outcome(outcome)}" for outcome in row.kernels or ()]
+    return lines
+
+
+def _outcome(outcome: CoreOutcome) -> str:
+    if not outcome.resolved:
+        return f"{outcome.kernel}: NOT resolved: {outcome.problem}"
+    found = f"  {outcome.target}" if outcome.target else ""
+    return f"{outcome.kernel}: {outcome.value}{found}"
 
 
 def _relocation(row: RelocationView) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from struct import iter_unpack, unpack_from
+from typing import TYPE_CHECKING
 
 from bpfload import elf
 from bpfload.abi import consts
@@ -27,6 +29,9 @@ from bpfload.spec import (
     VariableSpec,
 )
 
+if TYPE_CHECKING:
+    from bpfload.inspect.coretargets import CoreOutcome, Outcomes
+
 _SLOT = 8
 # Initial values that take more bytes than this aren't shown: with a type, without one.
 _SHOWN_TYPED, _SHOWN_BYTES = 4096, 64
@@ -39,6 +44,7 @@ class RelocationView:
     """A reference.
 
     `insn`: index of the instruction in its function. `kind`: a RELOC_* word of `bpfload.spec`, or "core", with `core` its kind.
+    `kernels`: how it comes out against the BTF files that were named; None if none were.
     """
 
     insn: int
@@ -46,6 +52,7 @@ class RelocationView:
     symbol: str
     target: str | None = None
     core: str | None = None
+    kernels: tuple[CoreOutcome, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,14 +147,17 @@ class ObjectView:
     warnings: tuple[str, ...] | None
 
 
-def view(path: str | os.PathLike[str]) -> ObjectView:
-    """Read an object file and return its view. Raises FormatError."""
-    return view_spec(elf.read(path))
+def view(path: str | os.PathLike[str], *, kernels: Sequence[str | os.PathLike[str]] = ()) -> ObjectView:
+    """Read an object file and return its view. Raises FormatError, NotFoundError.
+
+    `kernels`: BTF files to resolve its CO-RE relocations against.
+    """
+    return view_spec(elf.read(path), kernels=kernels)
 
 
-def view_spec(spec: ObjectSpec) -> ObjectView:
+def view_spec(spec: ObjectSpec, *, kernels: Sequence[str | os.PathLike[str]] = ()) -> ObjectView:
     """Return the view of an object."""
-    core = _core_relocations(spec)
+    core = _core_relocations(spec, kernels)
     decoders = Decoders(spec.btf) if spec.btf else None
     subprograms = [program for program in spec.programs if program.is_subprog]
     return ObjectView(
@@ -186,22 +196,30 @@ def _type_text(spec: ObjectSpec, type_id: int) -> str | None:
 CoreRecords = dict[int, list[RelocationView]]
 
 
-def _core_relocations(spec: ObjectSpec) -> CoreRecords:
+def _core_relocations(spec: ObjectSpec, kernels: Sequence[str | os.PathLike[str]]) -> CoreRecords:
     """Return the CO-RE relocations of each function, by id() of its ProgramSpec."""
     found: CoreRecords = {}
     if spec.btf_ext is None or spec.btf is None:
         return found
+    found_in: Outcomes = {}
+    if kernels:
+        from bpfload.inspect.coretargets import outcomes
+
+        found_in = outcomes(spec, kernels)
     for section, info in spec.btf_ext.core_relos.items():
         functions = [program for program in spec.programs if program.section == section]
         for offset, type_id, access, kind in iter_unpack(f"<4I{info.record_size - 16}x", info.data):
             for function in functions:
                 if function.offset <= offset < function.offset + len(function.insns):
-                    row = _core_relocation(spec, (offset - function.offset) // _SLOT, type_id, access, kind)
+                    where = found_in.get((section, offset))
+                    row = _core_relocation(spec, (offset - function.offset) // _SLOT, type_id, access, kind, where)
                     found.setdefault(id(function), []).append(row)
     return found
 
 
-def _core_relocation(spec: ObjectSpec, insn: int, type_id: int, access: int, kind: int) -> RelocationView:
+def _core_relocation(
+    spec: ObjectSpec, insn: int, type_id: int, access: int, kind: int, kernels: tuple[CoreOutcome, ...] | None
+) -> RelocationView:
     from bpfload.btf.core.describe import describe
     from bpfload.btf.core.spec import kind_name
 
@@ -210,7 +228,7 @@ def _core_relocation(spec: ObjectSpec, insn: int, type_id: int, access: int, kin
         symbol = describe(spec.btf, type_id, spec.btf.string(access), kind).rpartition(" (")[0]
     except BpfError:
         symbol = f"type {type_id}"
-    return RelocationView(insn, "core", symbol, None, kind_name(kind))
+    return RelocationView(insn, "core", symbol, None, kind_name(kind), kernels)
 
 
 def _relocations(spec: ObjectSpec, program: ProgramSpec, core: CoreRecords) -> tuple[RelocationView, ...]:
