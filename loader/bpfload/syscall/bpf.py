@@ -51,7 +51,7 @@ def address(buffer: bytes | bytearray | None) -> int:
         return 0
     if isinstance(buffer, bytearray):
         return ctypes.addressof(ctypes.c_char.from_buffer(buffer))
-    return ctypes.cast(buffer, ctypes.c_void_p).value or 0
+    return ctypes.cast(ctypes.c_char_p(buffer), ctypes.c_void_p).value or 0
 
 
 def call(command: int, attr: bytes | bytearray, name: str) -> int:
