@@ -18,12 +18,16 @@ def program_tag(insns: bytes | bytearray, *, algorithm: str, codec: Codec = HOST
 
     Source: bpf_prog_calc_tag() in kernel/bpf/core.c.
     """
+    return program_digest(insns, algorithm=algorithm, codec=codec)[:TAG_SIZE].hex()
+
+
+def program_digest(insns: bytes | bytearray, *, algorithm: str, codec: Codec = HOST) -> bytes:
+    """Return the whole digest that the tag is the start of. Arguments as for `program_tag`."""
     import hashlib  # only where a tag is asked for: it loads OpenSSL
 
     if algorithm not in ("sha1", "sha256"):
         raise ValueError(f"a program's tag is made with sha1 or sha256, not {algorithm!r}")
-    digest = hashlib.new(algorithm, _without_maps(insns, codec), usedforsecurity=False)
-    return digest.digest()[:TAG_SIZE].hex()
+    return hashlib.new(algorithm, _without_maps(insns, codec), usedforsecurity=False).digest()
 
 
 def _without_maps(insns: bytes | bytearray, codec: Codec) -> bytearray:

@@ -58,7 +58,7 @@ def load_btf(session: Session) -> None:
             session.with_records = "btf_func" not in lacking
             try:
                 kinds = frozenset(name.removeprefix("btf_") for name in lacking)
-                session.adopt_btf(bpf.btf_load(sanitize(session.spec.btf, kinds), token_fd=session.token_fd))
+                session.adopt_btf(bpf.btf_load(sanitize(raw, kinds), token_fd=session.token_fd))
                 return
             except KernelError as error:
                 refused = error

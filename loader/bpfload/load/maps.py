@@ -12,7 +12,7 @@ from struct import pack
 from typing import TYPE_CHECKING
 
 from bpfload.abi import consts
-from bpfload.errors import BpfError, KernelError
+from bpfload.errors import BpfError, KernelError, NotSupportedError
 from bpfload.spec import MapSpec
 from bpfload.syscall import bpf
 
@@ -112,6 +112,11 @@ def _create_with_fallbacks(session: Session, spec: MapSpec, inner_fd: int) -> in
     flags, name = spec.flags, spec.kernel_name or spec.name
     described = session.btf_fd > 0 and spec.type not in _WITHOUT_BTF
     struct_ops = session.struct_ops.get(spec.name)
+    exclusive = b""
+    if session.options.exclusive_maps:
+        from bpfload.load.exclusive import program_hash
+
+        exclusive = program_hash(session, spec)
 
     def attempt(flags: int, name: str, with_btf: bool) -> int:
         return bpf.map_create(
@@ -131,12 +136,15 @@ def _create_with_fallbacks(session: Session, spec: MapSpec, inner_fd: int) -> in
             map_extra=spec.extra,
             value_type_btf_obj_fd=struct_ops.btf_fd if struct_ops else 0,
             token_fd=session.token_fd,
+            excl_prog_hash=exclusive,
         )
 
     try:
         return attempt(flags, name, described)
     except KernelError as error:
         refused = error
+    if exclusive and refused.errno == errno.E2BIG:
+        raise NotSupportedError("exclusive maps", since="6.18", call="BPF_MAP_CREATE", errno=errno.E2BIG) from refused
     # Why? First what an old kernel may lack, then, as libbpf does, without BTF.
     if refused.errno in (errno.EINVAL, errno.E2BIG):
         older = _without_missing_features(spec, flags, name)

@@ -55,7 +55,17 @@ _HINTS: tuple[tuple[str, str], ...] = (
     ("program of this type cannot use helper", "The running kernel doesn't offer this helper to this type of program."),
 )
 
-_NOISE = ("processed ", "verification time", "stack depth", "max_states", "mark_precise", "from ", "old state", "parent ")
+_NOISE = (
+    "processed ",
+    "verification time",
+    "stack depth",
+    "max_states",
+    "mark_precise",
+    "from ",
+    "old state",
+    "cur state",
+    "parent ",
+)
 
 
 def explain(error: KernelError, linked: LinkedProgram, spec: ObjectSpec, log: str, notes: dict[int, str]) -> KernelError:
