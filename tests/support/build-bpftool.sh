@@ -1,8 +1,9 @@
 #!/bin/sh
-# Build the bpftool of Debian's linux-source package into the cache: it is newer than the packaged bpftool.
+# Build the bpftool and libbpf.so of Debian's linux-source package into the cache: they are newer than the packaged ones.
 #
 # The cache is $BPFLOAD_CACHE, or .cache/ in the project root; the program ends up in peers/bpftool-VERSION/bpftool there,
-# where support.process.bpftool_command() finds it. Where clang and llvm-dev are there it shows pids and machine code.
+# where support.process.bpftool_command() finds it, and libbpf.so beside it (support.libbpf). Where clang and llvm-dev are there
+# bpftool shows pids and machine code.
 set -eu
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -12,7 +13,7 @@ archive=/usr/src/$package.tar.xz
 
 version=$(dpkg-query -W -f '${Version}' $package)
 place=${BPFLOAD_CACHE:-$root/.cache}/peers/bpftool-$version
-[ -x "$place/bpftool" ] && exit 0
+[ -x "$place/bpftool" ] && { [ -e "$place/libbpf.so" ] || [ -e "$place/no-libbpf" ]; } && exit 0
 
 echo "building bpftool from $package"
 work=$place.$$
@@ -26,6 +27,14 @@ if ! make -s -j2 -C "$work/tools/bpf/bpftool" OUTPUT="$work/out/" >"$work/log" 2
 	echo "could not build bpftool: the packaged one is used" >&2
 	exit 0
 fi
-mkdir -p "$work/done"
+mkdir -p "$work/done" "$work/shared"
+if make -s -j2 -C "$work/tools/lib/bpf" OUTPUT="$work/shared/" "$work/shared/libbpf.so" >"$work/log" 2>&1; then
+	cp -L "$work/shared/libbpf.so" "$work/done/libbpf.so"
+else
+	tail -20 "$work/log" >&2
+	echo "could not build libbpf.so: the packaged one is used" >&2
+	: >"$work/done/no-libbpf"
+fi
 mv "$work/out/bpftool" "$work/done/bpftool"
+rm -rf "$place"
 mv "$work/done" "$place"

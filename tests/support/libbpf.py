@@ -216,7 +216,8 @@ class Libbpf:
     def _maps(self, handle: int) -> Iterator[tuple[str, MapSeen]]:
         for entry in self._each("bpf_object__next_map", handle):
             fd = self._lib.bpf_map__fd(entry)
-            if fd >= 0:
+            # The fd of a map that wasn't created is that of a placeholder.
+            if fd >= 0 and os.readlink(f"/proc/self/fd/{fd}") == "anon_inode:bpf-map":
                 yield self._lib.bpf_map__name(entry).decode(), describe_map(fd)
 
 
