@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bpfload.abi import consts
+from bpfload.btf.types import KIND_FUNC, KIND_TYPEDEF
 from bpfload.errors import KernelError, NotFoundError, UsageError
 from bpfload.links import Target, attach, attaches_by_itself, hook_of
+from bpfload.objects import Map, Program
+from bpfload.spec import ProgramSpec
 from bpfload.syscall import bpf
 from support.namespaces import VethPair
 from support.process import run
-from support.programs import load_spec, program_spec, raw_tracepoint_spec
+from support.programs import load_spec, program_spec, raw_tracepoint_spec, small_map
 
 pytestmark = pytest.mark.usefixtures("nothing_left_behind")
 
@@ -133,6 +139,147 @@ def test_a_raw_tracepoint_that_is_not_there(name: str, near: str) -> None:
         with pytest.raises(UsageError, match="names no tracepoint") as unnamed:
             attach(program, spec)
         assert "--attach" in unnamed.value.hint
+
+
+# What is verified for its target
+
+
+def kernel_type(name: str, kind: int) -> int:
+    from bpfload.kernel import btf
+
+    found = btf.vmlinux().find(name, kind)
+    if not found:
+        pytest.skip(f"feature: this kernel has no {name}")
+    return int(found)
+
+
+@contextlib.contextmanager
+def loaded_for(spec: ProgramSpec, target_type: int) -> Iterator[Program]:
+    """Load for a target; skip where a policy of the machine refuses the kind of program before the verifier sees it."""
+    try:
+        program = load_spec(spec, attach_btf_id=target_type)
+    except KernelError as error:
+        if error.errno == errno.EPERM:
+            pytest.skip(f"feature: {spec.section}: a policy of this machine lets not even root load such programs")
+        raise
+    with program:
+        yield program
+
+
+@pytest.mark.needs_feature("fentry")
+@pytest.mark.parametrize(
+    ("attach_type", "target", "kind"),
+    [
+        (consts.BPF_TRACE_FENTRY, "bpf_fentry_test1", KIND_FUNC),
+        (consts.BPF_TRACE_FEXIT, "bpf_fentry_test1", KIND_FUNC),
+        (consts.BPF_MODIFY_RETURN, "bpf_modify_return_test", KIND_FUNC),
+        (consts.BPF_TRACE_RAW_TP, "btf_trace_sys_enter", KIND_TYPEDEF),
+    ],
+)
+def test_tracing(attach_type: int, target: str, kind: int) -> None:
+    spec = program_spec(type_=consts.BPF_PROG_TYPE_TRACING, section="fentry", target=target, attach_type=attach_type)
+    with loaded_for(spec, kernel_type(target, kind)) as program, attach(program, spec) as link:
+        info = link.info()
+        if attach_type == consts.BPF_TRACE_RAW_TP:
+            assert info.type in (consts.BPF_LINK_TYPE_RAW_TRACEPOINT, consts.BPF_LINK_TYPE_TRACING)
+        else:
+            assert (info.type, info.number("attach_type")) == (consts.BPF_LINK_TYPE_TRACING, attach_type)
+
+
+@pytest.mark.needs_feature("lsm")
+def test_lsm() -> None:
+    name = "bpf_lsm_file_open"
+    spec = program_spec(
+        type_=consts.BPF_PROG_TYPE_LSM, section="lsm/file_open", target="file_open", attach_type=consts.BPF_LSM_MAC
+    )
+    with loaded_for(spec, kernel_type(name, KIND_FUNC)) as program, attach(program, spec) as link:
+        assert link.info().type == consts.BPF_LINK_TYPE_TRACING
+
+
+@pytest.mark.needs_feature("iter")
+def test_iterators() -> None:
+    spec = program_spec(type_=consts.BPF_PROG_TYPE_TRACING, section="iter/task", target="task", attach_type=consts.BPF_TRACE_ITER)
+    with load_spec(spec, attach_btf_id=kernel_type("bpf_iter_task", KIND_FUNC)) as program, attach(program, spec) as link:
+        assert link.info().type == consts.BPF_LINK_TYPE_ITER
+        reader = bpf.iter_create(link.fd)
+        assert os.read(reader, 100) == b""
+        os.close(reader)
+    spec.attach_target = "bpf_map_elem"
+    with load_spec(spec, attach_btf_id=kernel_type("bpf_iter_bpf_map_elem", KIND_FUNC)) as program, small_map() as walked:
+        with attach(program, spec, Target(map_fd=walked.fd)) as link:
+            assert link.info().number("map_id") == walked.info().id
+        with pytest.raises(KernelError) as caught:
+            attach(program, spec)
+        assert "needs the map" in caught.value.hint
+
+
+# Control groups, namespaces, devices, sockets
+
+
+@pytest.mark.needs_feature("cgroup_link")
+def test_cgroup(cgroup: Path, tmp_path: Path) -> None:
+    attach_type = consts.BPF_CGROUP_INET_EGRESS
+    spec = program_spec(type_=consts.BPF_PROG_TYPE_CGROUP_SKB, section="cgroup_skb/egress", attach_type=attach_type)
+    with load_spec(spec) as program:
+        with attach(program, spec, Target(cgroup=str(cgroup))) as link:
+            info = link.info()
+            assert (info.type, info.number("attach_type")) == (consts.BPF_LINK_TYPE_CGROUP, attach_type)
+            assert info.number("cgroup_id") == cgroup.stat().st_ino
+        with pytest.raises(UsageError, match="no cgroup to attach to"):
+            attach(program, spec)
+        with pytest.raises(NotFoundError, match="no cgroup"):
+            attach(program, spec, Target(cgroup=str(cgroup / "nope")))
+        with pytest.raises(KernelError) as caught:
+            attach(program, spec, Target(cgroup=str(tmp_path)))
+        assert "no directory of the cgroup2 file system" in caught.value.hint
+
+
+@pytest.mark.needs_feature("sk_lookup")
+@pytest.mark.parametrize(
+    ("type_", "attach_type"),
+    [
+        (consts.BPF_PROG_TYPE_SK_LOOKUP, consts.BPF_SK_LOOKUP),
+        (consts.BPF_PROG_TYPE_FLOW_DISSECTOR, consts.BPF_FLOW_DISSECTOR),
+    ],
+)
+def test_network_namespace(veth: VethPair, type_: int, attach_type: int) -> None:
+    spec = program_spec(type_=type_, section="sk_lookup", attach_type=attach_type)
+    with load_spec(spec) as program:
+        for netns, namespace in (("", veth.here), (str(veth.there.path), veth.there)):
+            with attach(program, spec, Target(netns=netns)) as link:
+                info = link.info()
+                assert (info.type, info.number("netns_ino")) == (consts.BPF_LINK_TYPE_NETNS, namespace.path.stat().st_ino)
+        with pytest.raises(NotFoundError, match="no network namespace"):
+            attach(program, spec, Target(netns="/run/netns/nope"))
+
+
+@pytest.mark.needs_feature("tcx")
+@pytest.mark.parametrize("attach_type", [consts.BPF_TCX_INGRESS, consts.BPF_TCX_EGRESS])
+def test_tcx(veth: VethPair, attach_type: int) -> None:
+    spec = program_spec(type_=consts.BPF_PROG_TYPE_SCHED_CLS, section="tcx/ingress", attach_type=attach_type)
+    with load_spec(spec) as program, load_spec(spec) as other:
+        target = Target(device=veth.device)
+        with attach(program, spec, target) as first, attach(other, spec, target):
+            info = first.info()
+            assert (info.type, info.number("ifindex")) == (consts.BPF_LINK_TYPE_TCX, veth.ifindex)
+            with pytest.raises(KernelError) as caught:
+                attach(program, spec, target)
+            assert "is there already" in caught.value.hint
+        with pytest.raises(NotFoundError):
+            attach(program, spec, Target(device="nope"))
+
+
+@pytest.mark.needs_feature("sockmap_link")
+def test_sockmap() -> None:
+    spec = program_spec(type_=consts.BPF_PROG_TYPE_SK_MSG, section="sk_msg", attach_type=consts.BPF_SK_MSG_VERDICT)
+    with load_spec(spec) as program, Map(bpf.map_create(consts.BPF_MAP_TYPE_SOCKMAP, 4, 4, 1)) as sockets:
+        with attach(program, spec, Target(map_fd=sockets.fd)) as link:
+            assert link.info().number("map_id") == sockets.info().id
+            with pytest.raises(KernelError) as caught:
+                attach(program, spec, Target(map_fd=sockets.fd))
+            assert "has such a program" in caught.value.hint
+        with pytest.raises(UsageError, match="no sockmap"):
+            attach(program, spec)
 
 
 # Others

@@ -40,9 +40,31 @@ class Target:
 
 # Program type, and where it takes one to tell, attach type: the module of the hook. A type alone is the default of its kind.
 _HOOKS: dict[int | tuple[int, int], str] = {
-    consts.BPF_PROG_TYPE_XDP: "xdp",
+    (consts.BPF_PROG_TYPE_XDP, consts.BPF_XDP): "xdp",
+    (consts.BPF_PROG_TYPE_XDP, 0): "xdp",
     consts.BPF_PROG_TYPE_RAW_TRACEPOINT: "raw_tracepoint",
     consts.BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE: "raw_tracepoint",
+    (consts.BPF_PROG_TYPE_TRACING, consts.BPF_TRACE_RAW_TP): "tracing",
+    (consts.BPF_PROG_TYPE_TRACING, consts.BPF_TRACE_FENTRY): "tracing",
+    (consts.BPF_PROG_TYPE_TRACING, consts.BPF_TRACE_FEXIT): "tracing",
+    (consts.BPF_PROG_TYPE_TRACING, consts.BPF_MODIFY_RETURN): "tracing",
+    (consts.BPF_PROG_TYPE_TRACING, consts.BPF_TRACE_ITER): "iterator",
+    consts.BPF_PROG_TYPE_EXT: "tracing",
+    (consts.BPF_PROG_TYPE_LSM, consts.BPF_LSM_MAC): "tracing",
+    (consts.BPF_PROG_TYPE_LSM, consts.BPF_LSM_CGROUP): "cgroup",
+    consts.BPF_PROG_TYPE_CGROUP_SKB: "cgroup",
+    consts.BPF_PROG_TYPE_CGROUP_SOCK: "cgroup",
+    consts.BPF_PROG_TYPE_CGROUP_SOCK_ADDR: "cgroup",
+    consts.BPF_PROG_TYPE_CGROUP_SOCKOPT: "cgroup",
+    consts.BPF_PROG_TYPE_CGROUP_SYSCTL: "cgroup",
+    consts.BPF_PROG_TYPE_CGROUP_DEVICE: "cgroup",
+    consts.BPF_PROG_TYPE_SOCK_OPS: "cgroup",
+    consts.BPF_PROG_TYPE_FLOW_DISSECTOR: "netns",
+    consts.BPF_PROG_TYPE_SK_LOOKUP: "netns",
+    (consts.BPF_PROG_TYPE_SCHED_CLS, consts.BPF_TCX_INGRESS): "tcx",
+    (consts.BPF_PROG_TYPE_SCHED_CLS, consts.BPF_TCX_EGRESS): "tcx",
+    consts.BPF_PROG_TYPE_SK_MSG: "sockmap",
+    consts.BPF_PROG_TYPE_SK_SKB: "sockmap",
 }
 
 # Hooks that are named in full by SEC(): a load attaches these programs without being told where.
