@@ -122,6 +122,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="conformance", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("pattern", nargs="*", help="only objects whose name (without .bpf.o) matches one of these")
+    parser.add_argument("--objects", metavar="DIR", type=Path, help="take these instead, compiled for another kernel")
     parser.add_argument("--prepare-only", action="store_true", help="fill the cache and stop")
     parser.add_argument("--reference-only", action="store_true", help="run libbpf alone and say where its results are")
     parser.add_argument("--bpfload", metavar="COMMAND", help="the command to test (default: bpfload beside this Python)")
@@ -133,7 +134,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prepare, run, compare. Returns the exit status."""
     options = parse(arguments)
-    prepared = prepare()
+    prepared = prepare(options.objects)
     for name, error in prepared.failed.items():
         say(f"{name} doesn't compile: {error}")
     patterns = options.pattern or ["*"]

@@ -20,6 +20,10 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mkdir -p "/lib/modules/$release" && mount --bind "$(cat $share/modules)" "/lib/modules/$release"
 cp "$(cat $share/config)" "/boot/config-$release"
 ip link set lo up
+# What tests make the kernel load by itself, loaded before they count: a module brings a BTF of its own.
+for module in veth netkit dummy tun sch_ingress cls_bpf act_bpf; do
+	modprobe --quiet $module
+done
 hostname vm
 for setting in kernel/kptr_restrict=0 kernel/dmesg_restrict=0 net/core/bpf_jit_enable=1; do
 	echo "${setting#*=}" >"/proc/sys/${setting%=*}"
