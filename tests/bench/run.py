@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
@@ -28,25 +30,34 @@ IMPORTS = "import typer, elftools.elf.elffile"
 VMLINUX = Path("/sys/kernel/btf/vmlinux")
 
 
-def wall_time(command: Sequence[str]) -> float:
-    """Run a command to its end, output thrown away; return seconds."""
+class Times(NamedTuple):
+    """Seconds: by the clock, and of processor time, which a busy machine changes less."""
+
+    wall: float
+    cpu: float = 0.0
+
+
+def process_times(command: Sequence[str]) -> Times:
+    """Run a command to its end, output thrown away."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
     elapsed = time.perf_counter() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}: {done.stderr.decode(errors='replace').strip()}")
-    return elapsed
+    return Times(elapsed, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
-def alternately(count: int, *sides: Callable[[], float]) -> list[float]:
+def alternately(count: int, *sides: Callable[[], Times]) -> list[Times]:
     """Run the sides in turn, so that whatever else the machine does hits all alike; return the median of each."""
-    times: list[list[float]] = [[] for _ in sides]
+    times: list[list[Times]] = [[] for _ in sides]
     for side in sides:
         side()  # warms caches, on disk and in the kernel
     for _ in range(count):
         for side, taken in zip(sides, times, strict=True):
             taken.append(side())
-    return [statistics.median(taken) for taken in times]
+    return [Times(*(statistics.median(column) for column in zip(*taken, strict=True))) for taken in times]
 
 
 def ms(seconds: float) -> str:
@@ -57,9 +68,11 @@ def title(text: str) -> None:
     print(f"\n{text}", flush=True)
 
 
-def row(name: str, seconds: float, base: float | None = None, wanted: str = "") -> None:
-    ratio = f"  x {seconds / base:5.2f}" if base else "         "
-    print(f"  {name:<44}{ms(seconds)}{ratio}  {wanted}".rstrip(), flush=True)
+def row(name: str, times: Times, base: Times | None = None, wanted: str = "") -> None:
+    ratio = f"  x {times.wall / base.wall:5.2f}" if base else " " * 9
+    cpu = f"  cpu {ms(times.cpu)}" if times.cpu else ""
+    cpu_ratio = f"  x {times.cpu / base.cpu:5.2f}" if base and base.cpu else " " * 9 if cpu else ""
+    print(f"  {name:<44}{ms(times.wall)}{ratio}{cpu}{cpu_ratio}  {wanted}".rstrip(), flush=True)
 
 
 @contextlib.contextmanager
@@ -77,15 +90,15 @@ def whole_processes(bpffs: Path, bpftool: str | None) -> None:
     ours = bpfload_command()
     pin = bpffs / "bench"
 
-    def loads(command: Sequence[str]) -> float:
-        elapsed = wall_time([*command, str(HELLO), str(pin)])
+    def loads(command: Sequence[str]) -> Times:
+        elapsed = process_times([*command, str(HELLO), str(pin)])
         os.unlink(pin)
         return elapsed
 
     with section("whole process: load and pin hello.bpf.o"):
         sides = [
-            lambda: wall_time([sys.executable, "-c", IMPORTS]),
-            lambda: wall_time([sys.executable, "-c", "pass"]),
+            lambda: process_times([sys.executable, "-c", IMPORTS]),
+            lambda: process_times([sys.executable, "-c", "pass"]),
             lambda: loads(ours),
         ]
         if bpftool:
@@ -100,9 +113,9 @@ def whole_processes(bpffs: Path, bpftool: str | None) -> None:
 
     with section("whole process: list the programs"):
         loads(ours)  # says early what is wrong
-        sides = [lambda: wall_time([*ours, "prog", "list"]), lambda: loads(ours)]
+        sides = [lambda: process_times([*ours, "prog", "list"]), lambda: loads(ours)]
         if bpftool:
-            sides.append(lambda: wall_time([bpftool, "prog", "list"]))
+            sides.append(lambda: process_times([bpftool, "prog", "list"]))
         listing, load, *peer = alternately(15, *sides)
         row("bpfload prog list", listing, load, "of the load; wanted: below 1")
         if peer:
@@ -117,7 +130,16 @@ def libbpf_program(directory: Path) -> list[str] | None:
     source = HERE / "libbpf_times.c"
     cache = Path(os.environ.get("BPFLOAD_CACHE") or REPO / ".cache")
     for libbpf in sorted(cache.glob("conformance/source-*/libbpf"), reverse=True):
-        words = ["-I", libbpf / "include", source, libbpf / "libbpf.a", "-lelf", "-lz", "-o", output]
+        words: list[str | os.PathLike[str]] = [
+            "-I",
+            libbpf / "include",
+            source,
+            libbpf / "libbpf.a",
+            "-lelf",
+            "-lz",
+            "-o",
+            output,
+        ]
         if run("gcc", "-O2", *words, check=False).status == 0:
             return [str(output)]
     if run("gcc", "-O2", source, "-lbpf", "-o", output, check=False).status == 0:
@@ -125,11 +147,11 @@ def libbpf_program(directory: Path) -> list[str] | None:
     return None
 
 
-def peer_times(program: list[str], path: Path, count: int) -> float:
-    return statistics.median(float(line) for line in run(*program, path, count).lines)
+def peer_times(program: list[str], path: Path, count: int) -> Times:
+    return Times(statistics.median(float(line) for line in run(*program, path, count).lines))
 
 
-def own_times(path: Path, count: int) -> float:
+def own_times(path: Path, count: int) -> Times:
     """Open, load and close an object in a process of its own, several times: the median."""
     code = (
         "import sys, time\n"
@@ -140,7 +162,7 @@ def own_times(path: Path, count: int) -> float:
         "    print(time.perf_counter() - start)\n"
     )
     lines = run(sys.executable, "-c", code, path, count).lines
-    return statistics.median(float(line) for line in lines[1:])  # the first imports and indexes
+    return Times(statistics.median(float(line) for line in lines[1:]))  # the first imports and indexes
 
 
 def in_one_process(program: list[str] | None) -> None:
@@ -178,7 +200,7 @@ def kernel_btf() -> None:
     with section("the kernel's BTF, in a fresh process"):
         runs = [run(sys.executable, "-c", f"names = {names}\n{code}").stdout.split() for _ in range(7)]
         count = int(runs[0][0])
-        index, first, lookup = (statistics.median(float(words[column]) for words in runs) for column in (1, 2, 3))
+        index, first, lookup = (Times(statistics.median(float(words[column]) for words in runs)) for column in (1, 2, 3))
         row(f"read and index {count} types", index, None, "wanted: at most 60 ms")
         row("first look-up by name", first)
         row("later look-ups by name, each", lookup, None, "wanted: microseconds")
@@ -200,9 +222,10 @@ def selftests() -> None:
             output = Path(directory) / "output"
             theirs = run_reference(Prepared(objects, references[-1], {}), objects, output)
             ours = run_bpfload(bpfload_command(), objects, output)
-        row(f"libbpf, {len(theirs.rows)} programs", theirs.seconds)
-        row(f"bpfload check, {len(ours.rows)} programs", ours.seconds, theirs.seconds, "of libbpf; wanted: at most 1")
-        print(f"  peak memory: libbpf {theirs.peak:.0f} MiB, bpfload {ours.peak:.0f} MiB (wanted: below 300)")
+        cost, base = Times(ours.cost.seconds, ours.cost.processor), Times(theirs.cost.seconds, theirs.cost.processor)
+        row(f"libbpf, {len(theirs.rows)} programs", base)
+        row(f"bpfload check, {len(ours.rows)} programs", cost, base, "of libbpf; wanted: at most 1")
+        print(f"  peak memory: libbpf {theirs.cost.peak:.0f} MiB, bpfload {ours.cost.peak:.0f} MiB (wanted: below 300)")
 
 
 def main() -> None:
