@@ -22,7 +22,7 @@ class Object:
 
     `programs`, `maps`: by name in the object, in its order. `spec`: what it was made from. `insn_counts`: by program
     name, slots as loaded, subprograms included. `struct_ops`: by map name, what a struct_ops map will be registered
-    with. `notes`: what the load had to do without.
+    with. `notes`: what the load had to do without. `new_pins`: where the load itself pinned maps (LIBBPF_PIN_BY_NAME).
     """
 
     def __init__(
@@ -33,6 +33,7 @@ class Object:
         insn_counts: dict[str, int],
         struct_ops: dict[str, StructOps],
         notes: list[str],
+        new_pins: list[str] | None = None,
     ) -> None:
         self.spec = spec
         self.programs = programs
@@ -40,6 +41,7 @@ class Object:
         self.insn_counts = insn_counts
         self.struct_ops = struct_ops
         self.notes = notes
+        self.new_pins = new_pins or []
 
     def program(self, name: str = "") -> Program:
         """Return the program of that name; without a name the only one. Raises NotFoundError."""

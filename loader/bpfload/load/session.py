@@ -121,6 +121,7 @@ class Session:
 
         for action, arguments in self._at_end:
             action(*arguments)
+        new_pins = [str(arguments[0]) for action, arguments in self._undo if action is os.unlink]
         self._undo.clear()
         return Object(
             self.spec,
@@ -129,6 +130,7 @@ class Session:
             {linked.name: len(linked.insns) // 8 for linked in self.linked},
             self.struct_ops,
             self.notes,
+            new_pins,
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -78,14 +78,22 @@ def _load_attach_pin(
     maps_directory: str,
     options: LoadOptions | None,
 ) -> Deployed:
-    with ExitStack() as stack:
+    with ExitStack() as stack, ExitStack() as undo:
         loaded = stack.enter_context(load(spec, options))
+        for pinned_by_name in loaded.new_pins:
+            undo.callback(_forget, pinned_by_name)
         links: dict[str, Link] = {}
         for program in chosen:
             links[program.name] = stack.enter_context(attach(loaded.programs[program.name], program, target))
         maps = _maps_by_pin(loaded) if maps_directory else {}
         pinned = publish(path, loaded.programs, links, maps=maps, maps_directory=maps_directory)
+        undo.pop_all()
         return Deployed(tuple(pinned), tuple(links), tuple(loaded.notes))
+
+
+def _forget(path: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def _with_capabilities(error: KernelError, programs: list[ProgramSpec]) -> KernelError:
