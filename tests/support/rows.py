@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import pytest
@@ -125,7 +125,7 @@ def row(*names: str) -> Callable[[Test], Test]:
     return register
 
 
-def rows_of_parameters(rows: dict[str, object]) -> list[object]:
+def rows_of_parameters(rows: Mapping[str, object]) -> list[object]:
     """Return parameters for a test that goes through several rows: row -> the parameter's values (a tuple, or one value)."""
     for name in rows:
         TESTS_OF_ROWS[name].append("parameter")

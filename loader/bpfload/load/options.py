@@ -43,8 +43,9 @@ class LoadOptions(Record):
     verifier, 0: a log only when a load fails. `maps`: fds of maps to use instead of creating one, by map name; the
     caller keeps owning them. `pin_root`: directory on bpffs for maps with LIBBPF_PIN_BY_NAME; None: they aren't pinned.
     `existing_maps`: what to do where such a pin exists already: REUSE (after a compatibility check), REPLACE it, or
-    FAIL. `exclusive_maps`: by map name, the only program that may use that map (Linux 6.18). `token_path`: bpffs mount to take a BPF token from. `ifindex`: device to offload to. `cache`: shared by
-    several loads of the same ObjectSpec, for callers that load one object many times.
+    FAIL. `exclusive_maps`: by map name, the only program that may use that map (Linux 6.18). `token_path`: bpffs
+    mount to take a BPF token from. `ifindex`: device to offload to. `cache`: shared by several loads of the same
+    ObjectSpec, for callers that load one object many times.
     """
 
     programs: frozenset[str] | None = None

@@ -51,6 +51,10 @@ _HINTS: tuple[tuple[str, str], ...] = (
     ("Unreleased reference", "What was acquired (a socket, a ring buffer record) must be released on every path."),
     ("unbounded memory access", "Bound the index or length first: if (len > sizeof(buf)) return 0;"),
     ("min value is negative", "Bound the value from below as well, or make the variable unsigned."),
+    (
+        "failed to find the address for kernel symbol",
+        "Programs can refer to the kernel's variables only where it was built with CONFIG_KALLSYMS_ALL.",
+    ),
     ("unknown func", "The running kernel doesn't offer this helper to this type of program."),
     ("program of this type cannot use helper", "The running kernel doesn't offer this helper to this type of program."),
 )
