@@ -17,12 +17,12 @@ from support.attachments import KINDS, Place, link_of
 from support.features import why_missing
 from support.namespaces import VethPair
 from support.paths import DATA
-from support.peer import bpfload, bpftool, rows, same, same_rows, strip
+from support.peer import bpfload, bpftool, recent_peer, rows, same, same_rows, strip
 from support.process import bpfload as installed
 from support.process import run
 from support.programs import load_spec, program_spec
 
-pytestmark = [pytest.mark.needs_root, pytest.mark.usefixtures("bpftool")]
+pytestmark = [pytest.mark.needs_root, pytest.mark.usefixtures("bpftool"), recent_peer]
 
 _COOKIE = re.compile(r"^\s+bpf_cookie \d+\n", re.MULTILINE)
 _TRACEFS = Path("/sys/kernel/tracing")

@@ -18,11 +18,11 @@ from bpfload.syscall import bpf
 from support.attachments import listening_socket
 from support.features import why_missing
 from support.paths import DATA, PACKET_COUNTER
-from support.peer import same, same_rows
+from support.peer import recent_peer, same, same_rows
 from support.process import Result
 from support.programs import load_spec, program_spec, small_map
 
-pytestmark = [pytest.mark.needs_root, pytest.mark.usefixtures("bpftool")]
+pytestmark = [pytest.mark.needs_root, pytest.mark.usefixtures("bpftool"), recent_peer]
 
 _PAGE = 4096
 # By type: key size, value size, entries, flags.

@@ -15,11 +15,11 @@ from bpfload.abi.names import PROG_TYPE_NAMES
 from bpfload.objects import Program
 from bpfload.syscall import bpf
 from support.paths import DATA, HELLO, SAMPLE_OBJECTS
-from support.peer import bpfload, pids, same, same_rows
+from support.peer import bpfload, pids, recent_peer, same, same_rows
 from support.process import Result
 from support.programs import load_spec, program_spec
 
-pytestmark = [pytest.mark.needs_root, pytest.mark.usefixtures("bpftool")]
+pytestmark = [pytest.mark.needs_root, pytest.mark.usefixtures("bpftool"), recent_peer]
 
 # Types that load with nothing but "return": type, expected attach type.
 _TYPES = {

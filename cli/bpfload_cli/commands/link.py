@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 from contextlib import ExitStack
 
+from bpfload.errors import KernelError
 from bpfload.inspect import links
 from bpfload.inspect.owners import holders
 from bpfload_cli.app import CommandTable
@@ -21,8 +23,7 @@ def show(session: Session, words: Words) -> None:
         session.show((links.view(link, held) for link in links.every()), LINK)
         return
     with ExitStack() as stack:
-        link = one_link(words, stack)
-        words.end()
+        link = one_link(words, stack, last=True)
         session.show([links.view(link, holders("link", pins=session.bpffs))], LINK, as_list=False)
 
 
@@ -40,10 +41,25 @@ def pin(session: Session, words: Words) -> None:
 def detach(session: Session, words: Words) -> None:
     """Detach a link from its hook, whoever else holds it."""
     with ExitStack() as stack:
-        link = one_link(words, stack)
-        words.end()
-        link.detach()
+        link = one_link(words, stack, last=True)
+        try:
+            link.detach()
+        except KernelError as error:
+            raise _explain(error) from None
     session.done()
+
+
+def _explain(error: KernelError) -> KernelError:
+    """Say what to do about a link that can't be detached."""
+    if error.errno == errno.EOPNOTSUPP:
+        error.hint = (
+            "Links of this type can't be detached: they end with their last holder, so remove their pins (-f shows them)."
+        )
+    elif error.errno == errno.EPERM:
+        from bpfload.kernel.capabilities import CAP_SYS_ADMIN, permission_hint
+
+        error.hint = permission_hint(CAP_SYS_ADMIN)
+    return error
 
 
 def usage(session: Session, words: Words) -> None:

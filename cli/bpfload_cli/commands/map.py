@@ -21,8 +21,7 @@ def show(session: Session, words: Words) -> None:
         session.show((maps.view(item, held) for item in maps.every()), MAP)
         return
     with ExitStack() as stack:
-        found = find_maps(words, stack)
-        words.end()
+        found = find_maps(words, stack, last=True)
         held = holders("map", pins=session.bpffs)
         session.show([maps.view(item, held) for item in found], MAP, as_list=False)
 
@@ -32,8 +31,7 @@ def dump(session: Session, words: Words) -> None:
     from bpfload_cli.commands import map_dump
 
     with ExitStack() as stack:
-        found = find_maps(words, stack)
-        words.end()
+        found = find_maps(words, stack, last=True)
         map_dump.dump(session, found)
 
 

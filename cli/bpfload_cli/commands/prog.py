@@ -21,8 +21,7 @@ def show(session: Session, words: Words) -> None:
         session.show((programs.view(program, held) for program in programs.every()), PROGRAM)
         return
     with ExitStack() as stack:
-        found = find_programs(words, stack)
-        words.end()
+        found = find_programs(words, stack, last=True)
         held = holders("program", pins=session.bpffs)
         session.show([programs.view(program, held) for program in found], PROGRAM, as_list=False)
 

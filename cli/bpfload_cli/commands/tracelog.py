@@ -23,8 +23,7 @@ def tracelog(session: Session, words: Words) -> None:
     if not words:
         raise words.error(f"{words.command}: whose {name}? A program is missing", PROGRAM_SELECTORS)
     with ExitStack() as stack:
-        program = one_program(words, stack)
-        words.end()
+        program = one_program(words, stack, last=True)
         output = bytearray()
         while part := program.read_stream(_STREAMS[name]):
             output += part

@@ -44,6 +44,11 @@ def every(from_id: Callable[[int], Object], kind: str) -> Iterator[Object]:
             item = from_id(ident)
         except NotFoundError:
             continue
+        except KernelError as error:
+            # A link has its id a moment before it is complete.
+            if error.errno == errno.EAGAIN:
+                continue
+            raise
         with item:
             yield item
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from bpfload.abi import consts
 from bpfload.errors import BpfError, KernelError, NotFoundError
 from bpfload.inspect import ids, links, programs
+from bpfload.kernel.capabilities import CAP_NET_ADMIN, permission_hint
 from bpfload.objects.program import Program
 from bpfload.syscall import bpf, netlink
 
@@ -194,6 +195,9 @@ def _flow_dissector() -> Iterator[FlowDissector]:
     try:
         found = bpf.prog_query(namespace, consts.BPF_FLOW_DISSECTOR)[0]
     except KernelError as error:
+        if error.errno == errno.EPERM:
+            hint = permission_hint(CAP_NET_ADMIN)
+            raise KernelError(error.call, errno.EPERM, "asking for the flow dissector was refused", hint=hint) from None
         # Linux before 5.3 can't be asked.
         if error.errno != errno.EINVAL:
             raise
