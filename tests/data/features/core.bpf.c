@@ -69,10 +69,12 @@ int all_kinds(void *ctx)
 	return 0;
 }
 
-SEC("?raw_tp/sys_enter")
-int missing_member(void *ctx)
+SEC("?tp_btf/sched_switch")
+int missing_member(unsigned long long *ctx)
 {
-	struct task_struct___other *task = (void *)bpf_get_current_task();
+	struct task_struct___other *task = (void *)ctx[1];
 
-	return BPF_CORE_READ(task, no_such_member);
+	if (task->no_such_member)
+		byte_off = 1;
+	return 0;
 }

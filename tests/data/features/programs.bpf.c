@@ -82,6 +82,17 @@ int passes_context(void *ctx)
 	return takes_context(ctx);
 }
 
+__noinline int takes_packet(void *ctx __arg_ctx)
+{
+	return bpf_xdp_get_buff_len(ctx);
+}
+
+SEC("?xdp")
+int passes_packet(struct xdp_md *ctx)
+{
+	return takes_packet(ctx);
+}
+
 SEC("?xdp")
 int alone(struct xdp_md *ctx)
 {
