@@ -3,6 +3,7 @@
 ::
 
     main      from the words of the command line to an exit status
+    table     all commands
     app       commands found by prefix and imported when they are run
     session   the flags that every command knows, and where its output goes
     grammar   keywords and selectors

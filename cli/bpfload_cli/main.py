@@ -3,39 +3,21 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import sys
 from typing import NoReturn
 
 from bpfload.errors import BpfError, UsageError, VerifierError
-from bpfload_cli.app import CommandTable
 from bpfload_cli.session import FLAGS, LONG_FLAGS, Session
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
-_HERE = "bpfload_cli.commands"
-
-#: bpftool's commands in bpftool's order, which prefixes are looked for in; then our own.
-COMMANDS = CommandTable(
-    "bpfload",
-    (
-        ("help", f"{_HERE}.help:command"),
-        ("prog", f"{_HERE}.prog:command"),
-        ("map", f"{_HERE}.map:command"),
-        ("link", f"{_HERE}.link:command"),
-        ("net", f"{_HERE}.net:command"),
-        ("btf", f"{_HERE}.btf:command"),
-        ("version", f"{_HERE}.version:command"),
-        ("load", f"{_HERE}.load:load"),
-        ("unload", f"{_HERE}.unload:unload"),
-        ("inspect", f"{_HERE}.inspect:command"),
-        ("check", f"{_HERE}.check:check"),
-    ),
-)
-
 
 def run() -> NoReturn:
     """Run the command line and exit: the console script."""
+    # A command is over before collecting cycles pays; importing typer alone sets it off a dozen times.
+    gc.disable()
     status = main(sys.argv[1:])
     try:
         sys.stdout.flush()
@@ -50,6 +32,8 @@ def main(arguments: list[str]) -> int:
     """Run a command line (without the program's name) and return the exit status."""
     session, words = read_flags(arguments)
     try:
+        from bpfload_cli.table import COMMANDS
+
         COMMANDS.main(args=route(session, words), prog_name="bpfload", standalone_mode=False, obj=session)
         return session.status
     except BpfError as error:
@@ -91,6 +75,8 @@ def route(session: Session, words: list[str]) -> list[str]:
         return ["help", *words]
     if session.version:
         return ["version"]
+    from bpfload_cli.table import COMMANDS
+
     if words and COMMANDS.find(words[0]) is None and is_file_name(words[0]):
         return ["load", *words]
     return words

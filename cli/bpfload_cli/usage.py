@@ -28,6 +28,8 @@ bpfload loads BPF objects, pins them, and shows what is in the kernel.
   bpfload unload PATH…                     take it away again
   bpfload prog | map | link | btf | net    what is in the kernel
   bpfload inspect OBJECT.bpf.o             what is in an object file
+  bpfload check OBJECT.bpf.o…              would this kernel load each program?
+  bpfload check OBJECT.bpf.o…              would this kernel load it
   bpfload version
   bpfload help [COMMAND]
 
@@ -79,8 +81,21 @@ An XDP program that was attached by `bpfload OBJECT PATH --dev IF` hangs on a li
 
 """,
     "load": """\
-  bpfload OBJECT.bpf.o PATH [--dev IF] [--mode auto|native|generic] [--attach NAME] [--pin-maps DIR]
+  bpfload OBJECT.bpf.o PATH [OPTIONS]             load an object file and pin its programs at PATH
   bpfload load …                                  the same
+
+  --dev IF                    attach the XDP program to this network device …
+  --mode auto|native|generic  … as the driver chooses (the default), in the driver, or in the network stack
+  --attach NAME               attach to this (raw) tracepoint, where SEC() names none
+  --no-attach                 don't attach what SEC() names a tracepoint for
+  --attach-to PIN             the pinned program that freplace, fentry or fexit targets
+  --program NAME              load only this program; may be repeated
+  --pin-maps DIR              pin the maps too, in this directory
+  --reuse-maps                maps pinned by name: use what is there, if it fits (the default) …
+  --replace-maps              … put new ones there …
+  --fail-on-existing          … or fail
+  --kernel-btf FILE           resolve CO-RE relocations against this BTF
+  --kconfig FILE              values of CONFIG_ externs, before the running kernel's own
 
 PATH is on a BPF file system, usually below /sys/fs/bpf. An object with several programs makes PATH a directory with a pin for
 each. The link that keeps a program attached is pinned at PATH_link.
@@ -94,6 +109,19 @@ each. The link that keeps a program attached is pinned at PATH_link.
   bpfload inspect OBJECT.bpf.o…                   programs, maps, globals, relocations; needs no root and no kernel
   bpfload inspect OBJECT.bpf.o… --kernel-btf FILE…
                                                   how its CO-RE relocations come out on the kernels with that BTF
+
+""",
+    "check": """\
+  bpfload check OBJECT… [its own options]         would the kernel take each program? Nothing is pinned or attached
+
+""",
+    "check": """\
+  bpfload check OBJECT.bpf.o… [OPTIONS]           would this kernel load each program? Nothing is pinned or attached
+
+  --baseline FILE             compare with what `bpfload check -j` printed earlier, and show what changed
+  --kernel-btf FILE, --kconfig FILE, --attach-to PIN    as for load
+
+The exit status is 1 if any program is refused.
 
 """,
     "version": """\
@@ -112,4 +140,21 @@ def show_usage(session: Session, command: str) -> None:
     if session.json:
         session.data(None)
         return
-    session.write(_TEXTS.get(command, _TEXTS[""]) + _OPTIONS)
+    session.write(_TEXTS.get(command, _TEXTS[""]) + _own_options(command) + _OPTIONS)
+
+
+def _own_options(command: str) -> str:
+    """Return what a command says of its own options, "" for one that has only words."""
+    if not command:
+        return ""
+    from bpfload_cli.table import COMMANDS
+
+    rows = []
+    for parameter in getattr(COMMANDS.get_command(None, command), "params", ()):
+        names = [name for name in parameter.opts if name.startswith("-")]
+        if names:
+            value = "" if getattr(parameter, "is_flag", False) else f" {parameter.metavar or 'VALUE'}"
+            rows.append((", ".join(names) + value, getattr(parameter, "help", None) or ""))
+    width = max((len(name) for name, _ in rows), default=0)
+    lines = "".join(f"  {name:<{width}}  {text}\n" for name, text in rows)
+    return f"Its own options:\n{lines}\n" if lines else ""

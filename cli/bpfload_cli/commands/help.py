@@ -9,7 +9,7 @@ from bpfload_cli.session import Session
 
 def help_(session: Session, words: Words) -> None:
     """Show the forms of a command, or all commands."""
-    from bpfload_cli.main import COMMANDS
+    from bpfload_cli.table import COMMANDS
     from bpfload_cli.usage import show_usage
 
     name = COMMANDS.find(words.peek()) if words else None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bpfload.errors import UsageError
 from bpfload.links import Target
+from bpfload.objects.program import Program
 from bpfload.pins.deployment import deploy
 
 if TYPE_CHECKING:
@@ -33,6 +35,9 @@ def load(
     kconfig: Annotated[
         str, typer.Option("--kconfig", metavar="FILE", help="Values of CONFIG_ externs, before the kernel's own.")
     ] = "",
+    attach_to: Annotated[
+        str, typer.Option("--attach-to", metavar="PIN", help="The pinned program that freplace, fentry, fexit target.")
+    ] = "",
     reuse_maps: Annotated[bool, typer.Option("--reuse-maps", help="Maps pinned by name: use what is there (default).")] = False,
     replace_maps: Annotated[bool, typer.Option("--replace-maps", help="Maps pinned by name: put new ones there.")] = False,
     fail_on_existing: Annotated[
@@ -46,18 +51,26 @@ def load(
     existing = {"reuse": reuse_maps, "replace": replace_maps, "fail": fail_on_existing}
     options = _options(program, kernel_btf, kconfig, [name for name, chosen in existing.items() if chosen])
     target = Target(device=dev, mode=mode or "auto", name=attach)
-    done = deploy(
-        obj,
-        path,
-        target=target,
-        attaching=not no_attach,
-        maps_directory=pin_maps,
-        options=options,
-        mount=not session.nomount,
-    )
+    with _opened(attach_to) as program_to_attach_to:
+        if program_to_attach_to is not None:
+            options.attach_to = program_to_attach_to.fd
+        done = deploy(
+            obj,
+            path,
+            target=target,
+            attaching=not no_attach,
+            maps_directory=pin_maps,
+            options=options,
+            mount=not session.nomount,
+        )
     for note in done.notes:
         session.warn(f"Note: {note}")
     session.done()
+
+
+def _opened(pin: str) -> AbstractContextManager[Program | None]:
+    """Open the program that --attach-to names, if it names one."""
+    return Program.from_pin(pin) if pin else nullcontext()
 
 
 def _options(programs: list[str] | None, kernel_btf: str, kconfig: str, existing: list[str]) -> LoadOptions:

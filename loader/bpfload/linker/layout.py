@@ -6,6 +6,7 @@ are followed before the caller's next one. Source: bpf_object__reloc_code() in t
 
 from __future__ import annotations
 
+import errno
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from struct import pack_into, unpack_from
@@ -119,12 +120,24 @@ class _Layout:
         return start
 
     def add_exception_callback(self, name: str) -> None:
-        """Append the program's exception callback unless something called it already."""
-        for function in self.spec.programs:
-            if function.is_subprog and function.name == name:
-                if id(function) not in self._offsets:
-                    self.add(function)
-                return
+        """Append the program's exception callback unless something called it already.
+
+        Source: bpf_prog_assign_exc_cb() in tools/lib/bpf/libbpf.c.
+        """
+        found = [function for function in self.spec.programs if function.is_subprog and function.name == name]
+        if not found:
+            message = f"its exception callback {name!r} isn't in the object"
+            raise LinkError(message, program=self.linked.name, symbol=name, errno_code=errno.ENOENT)
+        callback = found[0]
+        if not callback.is_global or callback.hidden:
+            raise LinkError(
+                f"its exception callback {name!r} must be a global function that isn't hidden",
+                program=self.linked.name,
+                symbol=name,
+                hint='Declare it without static, and without visibility("hidden").',
+            )
+        if id(callback) not in self._offsets:
+            self.add(callback)
 
     def _collect_references(self, function: ProgramSpec, start: int) -> dict[int, Relocation]:
         """Keep the function's data references for later; return those to code, by offset."""

@@ -172,3 +172,25 @@ def test_subprogram_without_records_is_an_error_where_its_caller_has_some() -> N
     with pytest.raises(LinkError, match=r"no func_info for it.*\n.*-g") as caught:
         link(ObjectSpec("o", programs=[main, sub], btf_ext=ext), main)
     assert caught.value.errno_code == errno.ENOENT
+
+
+@pytest.mark.parametrize(
+    ("callback", "message", "code"),
+    [
+        (None, "its exception callback 'oops' isn't in the object", errno.ENOENT),
+        ({"is_global": False}, "its exception callback 'oops' must be a global function", errno.EINVAL),
+        ({"hidden": True}, "its exception callback 'oops' must be a global function", errno.EINVAL),
+    ],
+)
+def test_exception_callback_that_will_not_do(callback: dict[str, bool] | None, message: str, code: int) -> None:
+    main = entry(assemble(mov64_imm(0, 0), exit_()))
+    main.exception_callback = "oops"
+    programs = [main]
+    if callback is not None:
+        oops = subprogram("oops", 0, assemble(mov64_imm(0, 1), exit_()))
+        for name, value in callback.items():
+            setattr(oops, name, value)
+        programs.append(oops)
+    with pytest.raises(LinkError, match=message) as caught:
+        link(ObjectSpec("o", programs=programs), main)
+    assert caught.value.errno_code == code
