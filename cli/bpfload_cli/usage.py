@@ -29,7 +29,6 @@ bpfload loads BPF objects, pins them, and shows what is in the kernel.
   bpfload prog | map | link | btf | net    what is in the kernel
   bpfload inspect OBJECT.bpf.o             what is in an object file
   bpfload check OBJECT.bpf.o…              would this kernel load each program?
-  bpfload check OBJECT.bpf.o…              would this kernel load it
   bpfload version
   bpfload help [COMMAND]
 

@@ -11,8 +11,8 @@ from bpfload.inspect import devices, ids, perf
 from bpfload.inspect.owners import Holders, Owner
 from bpfload.inspect.programs import type_name as program_type_name
 from bpfload.inspect.view import INLINE
-from bpfload.objects.info import LinkInfo
 from bpfload.objects.link import Link
+from bpfload.objects.link_info import LinkInfo
 from bpfload.objects.program import Program
 
 _ITER_ORDERS = ("order_unspec", "self_only", "descendants_pre", "descendants_post", "ancestors_up")

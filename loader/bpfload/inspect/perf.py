@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bpfload.abi import consts
 from bpfload.abi.names import name_of
-from bpfload.objects.info import LinkInfo
+from bpfload.objects.link_info import LinkInfo
 
 # enum perf_type_id and what perf_event_attr.config means for it (include/uapi/linux/perf_event.h), in perf's words.
 _TYPES = ("hardware", "software", "tracepoint", "hw-cache", "raw", "breakpoint")

@@ -9,7 +9,7 @@ from bpfload.syscall import bpf
 
 if TYPE_CHECKING:
     from bpfload.btf import Btf
-    from bpfload.objects.info import BtfInfo
+    from bpfload.objects.btf_info import BtfInfo
 
 
 class BtfObject(KernelObject):
@@ -26,7 +26,7 @@ class BtfObject(KernelObject):
 
     def info(self, *, data: bool = False) -> BtfInfo:
         """Return what the kernel says of it; `data`: with the BTF itself."""
-        from bpfload.objects.info import btf_info
+        from bpfload.objects.btf_info import btf_info
 
         return btf_info(self.fd, data=data)
 

@@ -9,7 +9,7 @@ from bpfload.objects.base import KernelObject
 from bpfload.syscall import bpf
 
 if TYPE_CHECKING:
-    from bpfload.objects.info import LinkInfo
+    from bpfload.objects.link_info import LinkInfo
 
 
 class Link(KernelObject):
@@ -33,7 +33,7 @@ class Link(KernelObject):
 
     def info(self, *, arrays: bool = False) -> LinkInfo:
         """Return what the kernel says of the link; `arrays`: names, paths and the probed addresses as well."""
-        from bpfload.objects.info import link_info
+        from bpfload.objects.link_info import link_info
 
         return link_info(self.fd, arrays=arrays)
 
