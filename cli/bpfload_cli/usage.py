@@ -111,10 +111,6 @@ each. The link that keeps a program attached is pinned at PATH_link.
 
 """,
     "check": """\
-  bpfload check OBJECT… [its own options]         would the kernel take each program? Nothing is pinned or attached
-
-""",
-    "check": """\
   bpfload check OBJECT.bpf.o… [OPTIONS]           would this kernel load each program? Nothing is pinned or attached
 
   --baseline FILE             compare with what `bpfload check -j` printed earlier, and show what changed
