@@ -83,19 +83,6 @@ An XDP program that was attached by `bpfload OBJECT PATH --dev IF` hangs on a li
   bpfload OBJECT.bpf.o PATH [OPTIONS]             load an object file and pin its programs at PATH
   bpfload load …                                  the same
 
-  --dev IF                    attach the XDP program to this network device …
-  --mode auto|native|generic  … as the driver chooses (the default), in the driver, or in the network stack
-  --attach NAME               attach to this (raw) tracepoint, where SEC() names none
-  --no-attach                 don't attach what SEC() names a tracepoint for
-  --attach-to PIN             the pinned program that freplace, fentry or fexit targets
-  --program NAME              load only this program; may be repeated
-  --pin-maps DIR              pin the maps too, in this directory
-  --reuse-maps                maps pinned by name: use what is there, if it fits (the default) …
-  --replace-maps              … put new ones there …
-  --fail-on-existing          … or fail
-  --kernel-btf FILE           resolve CO-RE relocations against this BTF
-  --kconfig FILE              values of CONFIG_ externs, before the running kernel's own
-
 PATH is on a BPF file system, usually below /sys/fs/bpf. An object with several programs makes PATH a directory with a pin for
 each. The link that keeps a program attached is pinned at PATH_link.
 
@@ -112,9 +99,6 @@ each. The link that keeps a program attached is pinned at PATH_link.
 """,
     "check": """\
   bpfload check OBJECT.bpf.o… [OPTIONS]           would this kernel load each program? Nothing is pinned or attached
-
-  --baseline FILE             compare with what `bpfload check -j` printed earlier, and show what changed
-  --kernel-btf FILE, --kconfig FILE, --attach-to PIN    as for load
 
 The exit status is 1 if any program is refused.
 
