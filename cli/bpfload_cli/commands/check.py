@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bpfload.errors import BpfError, VerifierError, errno_name
-from bpfload.load import LoadOptions
 from bpfload.load.check import Verdict
 from bpfload.load.check import check as check_object
+from bpfload_cli.commands.loading import AttachTo, Kconfig, KernelBtf, load_options, opened, read_text
 
 if TYPE_CHECKING:
     from bpfload_cli.session import Session
@@ -24,15 +24,9 @@ COMPARED = ("verdict", "errno", "type", "tag", "insns", "verified_insns", "maps"
 def check(
     context: typer.Context,
     objects: Annotated[list[str], typer.Argument(metavar="OBJ", help="Object files.")],
-    kernel_btf: Annotated[
-        str, typer.Option("--kernel-btf", metavar="FILE", help="Resolve CO-RE relocations against this BTF.")
-    ] = "",
-    kconfig: Annotated[
-        str, typer.Option("--kconfig", metavar="FILE", help="Values of CONFIG_ externs, before the kernel's own.")
-    ] = "",
-    attach_to: Annotated[
-        str, typer.Option("--attach-to", metavar="PIN", help="The pinned program that freplace, fentry, fexit target.")
-    ] = "",
+    kernel_btf: KernelBtf = "",
+    kconfig: Kconfig = "",
+    attach_to: AttachTo = "",
     baseline: Annotated[
         str, typer.Option("--baseline", metavar="FILE", help="Compare with what check -j printed earlier; show what changed.")
     ] = "",
@@ -40,28 +34,16 @@ def check(
     """Load each program of each object alone and say what the kernel thinks of it."""
     session: Session = context.obj
     before = _read_baseline(baseline) if baseline else None
-    options = LoadOptions(kernel_btf=kernel_btf or None, kconfig=_read_text(kconfig) if kconfig else "")
-    verdicts = _all(objects, options, attach_to)
-    if session.json:
-        rows = [as_row(verdict) for verdict in verdicts]
-        failed = any(row["verdict"] == "error" for row in rows)
-        session.data(rows if before is None else with_changes(rows, before))
-    else:
-        failed = _print(session, verdicts, before)
+    with opened(attach_to) as target:
+        options = load_options(kernel_btf, kconfig, target)
+        verdicts = (verdict for path in objects for verdict in check_object(path, options))
+        if session.json:
+            rows = [as_row(verdict) for verdict in verdicts]
+            failed = any(row["verdict"] == "error" for row in rows)
+            session.data(rows if before is None else with_changes(rows, before))
+        else:
+            failed = _print(session, verdicts, before)
     session.status = 1 if failed else 0
-
-
-def _all(objects: list[str], options: LoadOptions, attach_to: str) -> Iterator[Verdict]:
-    if not attach_to:
-        for path in objects:
-            yield from check_object(path, options)
-        return
-    from bpfload.objects.program import Program
-
-    with Program.from_pin(attach_to) as target:
-        options.attach_to = target.fd
-        for path in objects:
-            yield from check_object(path, options)
 
 
 def as_row(verdict: Verdict) -> Row:
@@ -108,11 +90,19 @@ def _print(session: Session, verdicts: Iterator[Verdict], before: dict[tuple[str
     gone = [key for key in before or () if key not in seen and key[0] in objects]
     for name, program in gone:
         session.line(f"gone   {name}: {program or 'the object'}")
-    summary = f"{len(seen)} programs in {len(objects)} objects: {ok} ok, {len(seen) - ok} failed"
+    unreadable = sum(program is None for _, program in seen)
+    programs = len(seen) - unreadable
+    summary = f"{_count(programs, 'program')} in {_count(len(objects), 'object')}: {ok} ok, {programs - ok} failed"
+    if unreadable:
+        summary += f"; {_count(unreadable, 'object')} couldn't be read"
     if before is not None:
         summary += f"; {changed + len(gone)} changed since the baseline"
     session.line(summary)
     return ok != len(seen)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def line_of(verdict: Verdict) -> str:
@@ -128,19 +118,11 @@ def line_of(verdict: Verdict) -> str:
 # --- baseline -------------------------------------------------------------------------------------------------------
 
 
-def _read_text(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read()
-    except OSError as error:
-        raise BpfError(f"{path}: can't be read: {error.strerror}", errno_code=error.errno or 5) from None
-
-
 def _read_baseline(path: str) -> dict[tuple[str, str | None], Row]:
     import json
 
     try:
-        rows = json.loads(_read_text(path))
+        rows = json.loads(read_text(path))
         return {(row["object"], row["program"]): row for row in rows}
     except (ValueError, TypeError, KeyError):
         hint = "Make one with: bpfload check -j OBJ… > FILE"

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bpfload.errors import UsageError
 from bpfload.links import Target
-from bpfload.objects.program import Program
+from bpfload.load import REUSE
 from bpfload.pins.deployment import deploy
+from bpfload_cli.commands.loading import AttachTo, Kconfig, KernelBtf, load_options, opened
 
 if TYPE_CHECKING:
-    from bpfload.load import LoadOptions
     from bpfload_cli.session import Session
 
 
@@ -29,15 +28,9 @@ def load(
     program: Annotated[
         list[str] | None, typer.Option("--program", metavar="NAME", help="Load only this program; may be repeated.")
     ] = None,
-    kernel_btf: Annotated[
-        str, typer.Option("--kernel-btf", metavar="FILE", help="Resolve CO-RE relocations against this BTF.")
-    ] = "",
-    kconfig: Annotated[
-        str, typer.Option("--kconfig", metavar="FILE", help="Values of CONFIG_ externs, before the kernel's own.")
-    ] = "",
-    attach_to: Annotated[
-        str, typer.Option("--attach-to", metavar="PIN", help="The pinned program that freplace, fentry, fexit target.")
-    ] = "",
+    kernel_btf: KernelBtf = "",
+    kconfig: Kconfig = "",
+    attach_to: AttachTo = "",
     reuse_maps: Annotated[bool, typer.Option("--reuse-maps", help="Maps pinned by name: use what is there (default).")] = False,
     replace_maps: Annotated[bool, typer.Option("--replace-maps", help="Maps pinned by name: put new ones there.")] = False,
     fail_on_existing: Annotated[
@@ -49,11 +42,11 @@ def load(
     if mode and not dev:
         raise UsageError("--mode is about XDP on a device: it needs --dev IF")
     existing = {"reuse": reuse_maps, "replace": replace_maps, "fail": fail_on_existing}
-    options = _options(program, kernel_btf, kconfig, [name for name, chosen in existing.items() if chosen])
     target = Target(device=dev, mode=mode or "auto", name=attach)
-    with _opened(attach_to) as program_to_attach_to:
-        if program_to_attach_to is not None:
-            options.attach_to = program_to_attach_to.fd
+    with opened(attach_to) as attached_to:
+        options = load_options(kernel_btf, kconfig, attached_to)
+        options.programs = frozenset(program) if program else None
+        options.existing_maps = _one_of([name for name, chosen in existing.items() if chosen])
         done = deploy(
             obj,
             path,
@@ -68,22 +61,8 @@ def load(
     session.done()
 
 
-def _opened(pin: str) -> AbstractContextManager[Program | None]:
-    """Open the program that --attach-to names, if it names one."""
-    return Program.from_pin(pin) if pin else nullcontext()
-
-
-def _options(programs: list[str] | None, kernel_btf: str, kconfig: str, existing: list[str]) -> LoadOptions:
-    from bpfload.load import LoadOptions
-
-    if len(existing) > 1:
+def _one_of(chosen: list[str]) -> str:
+    """Return what to do with maps that are pinned already. Raises UsageError."""
+    if len(chosen) > 1:
         raise UsageError("--reuse-maps, --replace-maps and --fail-on-existing exclude each other")
-    options = LoadOptions(kernel_btf=kernel_btf or None)
-    if programs:
-        options.programs = frozenset(programs)
-    if kconfig:
-        with open(kconfig, encoding="utf-8", errors="surrogateescape") as file:
-            options.kconfig = file.read()
-    if existing:
-        options.existing_maps = existing[0]
-    return options
+    return chosen[0] if chosen else REUSE
