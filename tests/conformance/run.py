@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import shlex
 import subprocess
 import sys
@@ -84,8 +85,9 @@ def run_bpfload(command: list[str], objects: list[Path], output: Path) -> Measur
 
 
 def read_exceptions() -> list[Exception_]:
-    """Return the named exceptions of explained.toml."""
-    entries = tomllib.loads((HERE / "explained.toml").read_text()).get("explained", [])
+    """Return the named exceptions of explained.toml that are for the running kernel."""
+    listed = tomllib.loads((HERE / "explained.toml").read_text()).get("explained", [])
+    entries = [entry for entry in listed if platform.release().startswith(entry.get("kernel", ""))]
     return [Exception_(e["object"], e["program"], e["reason"], tuple(e.get("fields", ()))) for e in entries]
 
 
