@@ -107,7 +107,7 @@ class _Finder:
             fail(f"extern {name!r} is not extern in BTF", EINVAL)
         section = self.section_of.get(found.id)
         if section is None:
-            fail(f"extern {name!r} is in no section", ENOENT, hint="Declare it with __ksym or __kconfig.")
+            fail(f"extern {name!r} is nowhere defined, and declared neither __ksym nor __kconfig", ENOENT, hint=_hint(found))
         self.sections.setdefault(section.name, section)
         extern = ExternSpec(name, "ksym", weak=symbol.bind == STB_WEAK, essential_name=essential_name(name))
         if section.name == KCONFIG:
@@ -136,6 +136,15 @@ class _Finder:
                 hint="Use bool, enum libbpf_tristate, char, an integer of up to 8 bytes, or an array of char.",
             )
         extern.align = self.btf.align_of(found.type_id)
+
+
+def _hint(found: Type) -> str:
+    if found.kind == KIND_FUNC:
+        return (
+            "BPF code can't call the C library, nor functions that other files define: write it yourself, or use a helper. "
+            "A function of the kernel (kfunc) is declared with __ksym."
+        )
+    return "Define it; or declare a variable of the kernel with __ksym, an option of its configuration with __kconfig."
 
 
 def _kconfig_kind(draft: Draft, btf: Btf, type_id: int) -> tuple[str, bool]:

@@ -66,12 +66,25 @@ def permission_hint(*wanted: int) -> str:
         verb, those = ("is", "that capability") if len(lacking) == 1 else ("are", "these capabilities")
         who = "" if os.geteuid() == 0 else " (this process isn't root)"
         return f"{names} {verb} missing{who}. Run it as root, or with {those}."
+    limit = _locked_memory_limit()
+    if limit is not None:
+        return f"This kernel counts BPF against RLIMIT_MEMLOCK, which is {limit >> 10} KiB here: raise it (ulimit -l unlimited)."
     if _in_other_user_namespace():
         return "This process is in a user namespace of its own; its capabilities don't count for BPF there without a BPF token."
     mode = lockdown()
     if mode not in ("", "none"):
         return f"The kernel is locked down ({mode}): it lets nobody read kernel memory through BPF."
     return "All capabilities are there: seccomp, a container's policy or a security module (dmesg says which) refused it."
+
+
+def _locked_memory_limit() -> int | None:
+    """Return RLIMIT_MEMLOCK in bytes; None where there is no limit, or the kernel (since 5.11) doesn't count by it."""
+    import resource
+
+    from bpfload.syscall import bpf
+
+    limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
+    return limit if limit != resource.RLIM_INFINITY and bpf.counts_locked_memory() else None
 
 
 def lockdown() -> str:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from bpfload.abi import consts
 from bpfload.abi.names import MAP_TYPE_NAMES, name_of
 from bpfload.errors import KernelError, LinkError, PinError
+from bpfload.kernel import mounts
 from bpfload.load.options import FAIL, REPLACE
+from bpfload.objects import opening
 from bpfload.spec import MapSpec
 from bpfload.syscall import bpf
 
@@ -40,9 +42,7 @@ def open_existing(session: Session, spec: MapSpec) -> int | None:
     except KernelError as error:
         if error.errno == errno.ENOENT:
             return None
-        raise PinError(
-            f"the pin {path} can't be opened: {error.strerror}", path=path, errno_code=error.errno or errno.EINVAL
-        ) from error
+        raise _unusable("opened", path, error) from error
     try:
         if session.options.existing_maps == FAIL:
             raise PinError(
@@ -51,6 +51,10 @@ def open_existing(session: Session, spec: MapSpec) -> int | None:
                 hint="Let it be reused or replaced (--reuse-maps, --replace-maps), or remove it.",
                 errno_code=errno.EEXIST,
             )
+        kind = opening.kind_of(fd)
+        if kind != "map":
+            hint = "Remove or rename that pin, or give the map another name."
+            raise PinError(f"{path} holds a {kind or 'different object'}, not a map", path=path, hint=hint)
         if session.options.existing_maps == REPLACE:
             os.close(fd)
             return None
@@ -64,7 +68,7 @@ def open_existing(session: Session, spec: MapSpec) -> int | None:
 def pin(session: Session, spec: MapSpec, fd: int) -> None:
     """Pin a new map under its name; the pin goes again if the load fails. An old pin is replaced by rename."""
     path = pin_path(session, spec)
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    _make_directory(session, os.path.dirname(path), path)
     if session.options.existing_maps == REPLACE and os.path.lexists(path):
         staged = f"{path}_new_{os.getpid()}"
         bpf.obj_pin(fd, staged)
@@ -74,13 +78,38 @@ def pin(session: Session, spec: MapSpec, fd: int) -> None:
     try:
         bpf.obj_pin(fd, path)
     except KernelError as error:
-        raise PinError(
-            f"can't pin it at {path}: {error.strerror}",
-            path=path,
-            hint="Pins live on bpffs: is it mounted there?" if error.errno in (errno.EPERM, errno.EINVAL) else "",
-            errno_code=error.errno or errno.EINVAL,
-        ) from error
+        raise _unusable("pinned", path, error) from error
     session.undo(os.unlink, path)
+
+
+def _make_directory(session: Session, directory: str, path: str) -> None:
+    """Make the directory of a pin, and those above it that aren't there; they go again if the load fails. Raises PinError."""
+    missing = []
+    while not os.path.lexists(directory):
+        missing.append(directory)
+        directory = os.path.dirname(directory)
+    try:
+        if missing and not mounts.is_bpffs(directory):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        for name in reversed(missing):
+            os.mkdir(name, mode=0o700)
+            session.undo(os.rmdir, name)
+    except OSError as error:
+        raise _unusable("pinned", path, error) from error
+
+
+def _unusable(what: str, path: str, error: OSError) -> PinError:
+    """Say why a map can't be opened or pinned at a path."""
+    existing = path
+    while not os.path.lexists(existing):
+        existing = os.path.dirname(existing)
+    message, hint = f"the map can't be {what} at {path}: {error.strerror}", ""
+    if not mounts.is_bpffs(existing):
+        message, hint = f"{path} is not on a BPF file system", f"Pins live on bpffs, usually mounted at {mounts.BPFFS}."
+    elif "." in path[len(existing) :]:
+        message = f"{path}: a BPF file system allows no dot in a name"
+        hint = f"Try {existing}{path[len(existing) :].replace('.', '_')}."
+    return PinError(message, path=path, hint=hint, errno_code=error.errno or errno.EINVAL)
 
 
 def _compare(spec: MapSpec, fd: int, path: str) -> None:

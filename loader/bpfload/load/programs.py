@@ -101,7 +101,10 @@ def _check_type(session: Session, linked: LinkedProgram) -> None:
         from bpfload.elf.sections import SECTION_DEFINITIONS
 
         names = [row[0].rstrip("+") for row in SECTION_DEFINITIONS]
-        near = get_close_matches(spec.section, names, n=1)
+        section = spec.section.removeprefix("?")
+        head, slash, extras = section.partition("/")
+        near = get_close_matches(section, names, n=1)
+        near = near or [name + slash + extras for name in get_close_matches(head, names, n=1)]
         hint = (
             f'Did you mean SEC("{near[0]}")?' if near else 'Name the section after the program\'s type, for example SEC("xdp").'
         )

@@ -56,10 +56,48 @@ def address(buffer: bytes | bytearray | None) -> int:
 
 def call(command: int, attr: bytes | bytearray, name: str) -> int:
     """Make one bpf(2) call with a copy of `attr`; return its result. Raises KernelError named `name`."""
-    result = _syscall(_NR_BPF, command, bytes(attr), len(attr))
+    data = bytes(attr)
+    result = _syscall(_NR_BPF, command, data, len(data))
     if result < 0:
-        raise KernelError(name, ctypes.get_errno())
+        code = ctypes.get_errno()
+        if code != errno.EPERM or command not in _COUNTED or not _lift_memory_limit():
+            raise KernelError(name, code)
+        result = _syscall(_NR_BPF, command, data, len(data))
+        if result < 0:
+            raise KernelError(name, ctypes.get_errno())
     return int(result)
+
+
+# What kernels before 5.11 count against RLIMIT_MEMLOCK; beyond it they say EPERM.
+_COUNTED = (consts.BPF_MAP_CREATE, consts.BPF_PROG_LOAD, consts.BPF_BTF_LOAD)
+
+
+def counts_locked_memory() -> bool:
+    """Whether the running kernel counts maps, programs and BTF against RLIMIT_MEMLOCK."""
+    numbers = os.uname().release.split(".")
+    try:
+        return (int(numbers[0]), int(numbers[1])) < (5, 11)
+    except (ValueError, IndexError):
+        return False
+
+
+def _lift_memory_limit() -> bool:
+    """Raise RLIMIT_MEMLOCK as far as this process may, where the kernel counts by it; return whether it is higher now."""
+    if not counts_locked_memory():
+        return False
+    import resource
+
+    unlimited = resource.RLIM_INFINITY
+    soft, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    for limit in ((unlimited, unlimited), (hard, hard)):
+        if soft == limit[0]:
+            return False
+        try:
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, limit)
+        except (OSError, ValueError):
+            continue
+        return True
+    return False
 
 
 def _call_in_place(command: int, attr: bytearray, name: str) -> int:

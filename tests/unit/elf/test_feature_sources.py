@@ -13,7 +13,8 @@ from support.paths import DATA
 from support.process import find_tool
 
 FOLDER = DATA / "features"
-SOURCES = sorted(FOLDER.glob("*.bpf.c"))
+#: libc.bpf.c can be compiled, but not read.
+SOURCES = sorted(set(FOLDER.glob("*.bpf.c")) - {FOLDER / "libc.bpf.c"})
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=[source.name for source in SOURCES])
