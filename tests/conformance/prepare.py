@@ -158,11 +158,13 @@ def prepare_source(cache: Path) -> Path:
         say(f"unpacking {SOURCE_PACKAGE}")
         archive = subprocess.Popen(["xz", "-dc", f"/usr/src/{SOURCE_PACKAGE}.tar.xz"], stdout=subprocess.PIPE)
         with tarfile.open(fileobj=archive.stdout, mode="r|") as tar:
+            # The argument `filter` is as new as Python 3.11.4; the attribute is ignored before.
+            tar.extraction_filter = lambda member, path: member  # type: ignore[assignment, misc]
             for member in tar:
                 _, _, name = member.name.partition("/")
                 if name.startswith(WANTED) and (member.isfile() or member.issym()):
                     member.name = name
-                    tar.extract(member, work, filter="tar")
+                    tar.extract(member, work)
         if archive.wait():
             raise SystemExit(f"conformance: can't unpack {SOURCE_PACKAGE}")
         say("building libbpf")
