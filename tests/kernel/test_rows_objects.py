@@ -47,6 +47,7 @@ def test_license_and_version(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @row(".text", ".maps", ".BTF and .BTF.ext")
+@pytest.mark.needs_feature("bpf_loop")
 def test_all_parts_as_libbpf_has_them(libbpf: Libbpf) -> None:
     same_in_both(libbpf, "basics")
     with load_only("basics", "subprogram_call") as live:
@@ -167,6 +168,7 @@ def register(entry: Map, live: Any, name: str) -> None:
 
 
 @row("?SEC")
+@pytest.mark.needs_feature("bpf_loop")
 def test_programs_that_are_loaded_only_if_asked_for(libbpf: Libbpf) -> None:
     with load(path("basics")) as live:
         assert "only_if_asked" not in live.programs

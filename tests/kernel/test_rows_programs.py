@@ -115,6 +115,7 @@ class TestContextArguments:
         same_in_both(libbpf, "programs", program)
 
     @row("__arg_ctx")
+    @pytest.mark.needs_feature("xdp_frags")  # bpf_xdp_get_buff_len() came with them
     @pytest.mark.parametrize(
         ("program", "name", "lacking"),
         [

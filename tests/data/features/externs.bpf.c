@@ -26,8 +26,8 @@ extern const int no_such_variable __ksym __weak;
 extern const void ksys_write __ksym;
 extern const void no_such_symbol __ksym __weak;
 
-extern void bpf_rcu_read_lock(void) __ksym;
-extern void bpf_rcu_read_unlock(void) __ksym;
+extern void bpf_rcu_read_lock(void) __ksym __weak;
+extern void bpf_rcu_read_unlock(void) __ksym __weak;
 extern void bpf_no_such_function(void) __ksym __weak;
 
 bool yes, no, syscall_on, wrapper, cookie;
