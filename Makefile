@@ -47,7 +47,7 @@ bench: venv peers ## bpfload beside bpftool and libbpf, in one run, as ratios
 conformance: venv peers ## the kernel's own selftests: same verdict and same tag as libbpf
 	$(BIN)/python tests/conformance/run.py
 
-vm: venv ## the kernel tests under other kernels, in QEMU
+vm: venv peers ## the kernel tests under other kernels, in QEMU
 	$(BIN)/python tests/vm/run.py
 
 clean: ## remove what was made here: .venv, caches
