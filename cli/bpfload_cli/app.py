@@ -73,7 +73,8 @@ class CommandTable(TyperGroup):
         word, *rest = ctx.args
         name = self.find(word)
         if name is None:
-            raise CommandLineError(f"{ctx.command_path} has no command {word!r}", command=ctx.command_path, known=self.names)
+            what, known = ("option", ()) if word.startswith("-") else ("command", self.names)
+            raise CommandLineError(f"{ctx.command_path} has no {what} {word!r}", command=ctx.command_path, known=known)
         command = self.get_command(ctx, name)
         assert command is not None
         with command.make_context(name, rest, parent=ctx) as inner:

@@ -65,7 +65,7 @@ class Words:
         for keyword in known:
             if self.accept(keyword):
                 return keyword
-        raise self.error(f"{self.command}: {word!r} is not {what}", known)
+        raise self._unknown(f"{word!r} is not {what}", known)
 
     def selector(self, known: Sequence[str], what: str) -> tuple[str, str]:
         """Read a selector: a keyword and its value. `what` it selects, for the message."""
@@ -75,7 +75,14 @@ class Words:
     def end(self) -> None:
         """Complain of words that are left."""
         if self:
-            raise self.error(f"{self.command}: {self.peek()!r} is one word too many")
+            raise self._unknown(f"{self.peek()!r} is one word too many")
+
+    def _unknown(self, message: str, known: Sequence[str] = ()) -> CommandLineError:
+        """Return an error about the next word: `message`, unless it looks like an option."""
+        word = self.peek()
+        if word.startswith("-") and len(word) > 1:
+            return self.error(f"{self.command} has no option {word!r}")
+        return self.error(f"{self.command}: {message}", known)
 
     def error(self, message: str, known: Sequence[str] = ()) -> CommandLineError:
         """Return an error about these words."""

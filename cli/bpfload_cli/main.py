@@ -107,7 +107,10 @@ def _unexpected(session: Session, error: Exception) -> int:
     describe = getattr(error, "format_message", None)
     if describe is not None:
         # What typer says of options and arguments.
-        return report(session, UsageError(describe()))
+        from bpfload_cli.grammar import CommandLineError
+
+        context = getattr(error, "ctx", None)
+        return report(session, CommandLineError(describe(), command=context.command_path if context else "bpfload"))
     if session.debug:
         import traceback
 

@@ -143,6 +143,21 @@ def test_a_path_that_is_not_on_bpffs(fails: Fails, tmp_path: Path) -> None:
     assert list(tmp_path.glob("x*")) == []
 
 
+def test_a_path_that_is_something_else(fails: Fails, bpffs: Path, tmp_path: Path) -> None:
+    assert_words(fails(HELLO, bpffs), f"{bpffs} exists already: a directory", f"as in {bpffs}/hello")
+    assert_words(fails(HELLO, tmp_path), f"{tmp_path} exists already: a directory", "/sys/fs/bpf/hello")
+    (tmp_path / "file").touch()
+    assert_words(fails(HELLO, tmp_path / "file"), "no pin", "/sys/fs/bpf")
+    assert_words(fails(HELLO, f"{bpffs}/x/"), "slash", f"Try {bpffs}/x.")
+    assert_words(fails(HELLO, ""), "empty", "/sys/fs/bpf/hello")
+
+
+def test_a_pin_that_is_none(fails: Fails, bpffs: Path) -> None:
+    assert_words(fails("prog", "show", "pinned", bpffs / "x"), f"nothing is pinned at {bpffs}/x")
+    assert_words(fails("prog", "show", "pinned", bpffs), "is a directory, not a pin")
+    assert_words(fails("prog", "show", "pinned", __file__), f"{__file__} is not on a BPF file system")
+
+
 def test_a_path_with_a_dot(fails: Fails, bpffs: Path) -> None:
     assert_words(fails(HELLO, bpffs / "hello.bpf"), "'hello.bpf' has a dot in it", "hello_bpf")
     assert_words(fails(HELLO, bpffs / "v1.0/hello"), "dot", "v1_0")
@@ -182,6 +197,17 @@ def test_a_capability_that_is_missing(bpffs: Path, words: str) -> None:
     done = run(tool, f"--bounding-set={dropped}", *bpfload_command(), obj, bpffs / "x", *options, check=False)
     assert done.status == 1, done
     assert_words(done.stderr, "EPERM", f"{words} missing", "as root")
+    assert os.listdir(bpffs) == []
+
+
+@pytest.mark.needs_feature("capabilities", since="5.8")
+def test_a_capability_that_a_helper_needs(bpffs: Path) -> None:
+    """The kernel doesn't say EPERM here: it offers bpf_trace_printk() to nobody without CAP_PERFMON."""
+    tool = find_tool("setpriv")
+    assert tool
+    done = run(tool, "--bounding-set=-perfmon,-sys_admin", *bpfload_command(), HELLO, bpffs / "x", check=False)
+    assert done.status == 1, done
+    assert_words(done.stderr, "bpf_trace_printk", "CAP_PERFMON is missing", "as root")
     assert os.listdir(bpffs) == []
 
 
@@ -230,9 +256,16 @@ def test_a_tracepoint_that_is_not_there(fails: Fails, bpffs: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        ([HELLO], ["PATH"]),
+        ([HELLO], ["PATH", "bpfload help load"]),
         ([HELLO, "PIN", "--dev"], ["--dev"]),
-        ([HELLO, "PIN", "--bogus"], ["--bogus"]),
+        ([HELLO, "PIN", "--bogus"], ["--bogus", "bpfload help load"]),
+        (["porg", "list"], ["no command 'porg'", "prog", "bpfload help"]),
+        (["help", "porg"], ["no command 'porg'", "prog"]),
+        (["--bogus"], ["no option '--bogus'"]),
+        (["prog", "show", "id", "1", "-x"], ["bpfload prog show has no option '-x'", "bpfload help prog"]),
+        (["prog", "show", "5"], ["'5'", "id, tag, name, pinned"]),
+        (["prog", "dump", "jitted"], ["'jitted'", "xlated"]),
+        (["net", "show", "eth0"], ["'eth0' is not the word 'dev'"]),
         ([HELLO, "PIN", "more"], ["more"]),
         ([HELLO, "PIN", "--mode", "native"], ["--mode", "--dev"]),
         ([HELLO, "PIN", "--dev", "lo", "--mode", "fast"], ["'fast'", "auto, native, generic"]),

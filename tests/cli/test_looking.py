@@ -205,7 +205,7 @@ def test_pin(kind: str, bpffs: Path, bpfload: Callable[..., Result]) -> None:
                 assert "exists already" in again.stderr
                 dotted = bpfload(kind, "pin", "id", rows[kind], bpffs / "with.dot", check=False)
                 assert dotted.status == 1
-                assert "no dots" in dotted.stderr
+                assert "has a dot in it" in dotted.stderr
         finally:
             os.close(link)
 
@@ -215,7 +215,7 @@ def test_pin_outside_of_bpffs(tmp_path: Path, ident: int, bpfload: Callable[...,
     assert done.status == 1
     assert "not on a BPF file system" in done.stderr
     done = bpfload("prog", "pin", "id", ident, tmp_path / "no" / "pin", check=False)
-    assert "doesn't exist" in done.stderr
+    assert "no directory" in done.stderr
 
 
 @pytest.mark.needs_feature("link_detach")

@@ -24,7 +24,6 @@ from bpfload.errors import BpfError, FormatError, KernelError, LinkError, PinErr
 from bpfload.insn.assemble import assemble, exit_, mov64_imm
 from bpfload.insn.assemble import load as load_insn
 from bpfload.insn.codec import BPF_DW
-from bpfload.kernel import capabilities
 from bpfload.load import LoadOptions, load
 from bpfload.objects.btf import BtfObject
 from bpfload.spec import ObjectSpec, ProgramSpec

@@ -38,7 +38,7 @@ def _read_words(words: Words) -> tuple[list[str], list[str]]:
         name, has_value, value = word.partition("=")
         if name != _KERNEL_BTF:
             if word.startswith("--"):
-                raise words.error(f"bpfload inspect has no option {word}", (_KERNEL_BTF,))
+                raise words.error(f"bpfload inspect has no option {word!r}", (_KERNEL_BTF,))
             current.append(word)
         elif has_value:
             kernels.append(value)

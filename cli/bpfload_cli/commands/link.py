@@ -56,7 +56,8 @@ def _explain(error: KernelError) -> KernelError:
             "Links of this type can't be detached: they end with their last holder, so remove their pins (-f shows them)."
         )
     elif error.errno == errno.EPERM:
-        from bpfload.kernel.capabilities import CAP_SYS_ADMIN, permission_hint
+        from bpfload.abi.consts import CAP_SYS_ADMIN
+        from bpfload.kernel.capabilities import permission_hint
 
         error.hint = permission_hint(CAP_SYS_ADMIN)
     return error

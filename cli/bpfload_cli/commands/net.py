@@ -27,7 +27,7 @@ def _device(words: Words) -> tuple[str, int]:
     """Read ``dev IF``; return the device's name and number."""
     from bpfload.inspect.net import index_of
 
-    words.keyword(("dev",), "the word before a device")
+    words.keyword(("dev",), "the word 'dev'")
     name = words.take("the device")
     return name, index_of(name)
 
@@ -104,7 +104,8 @@ def _set_xdp(name: str, index: int, prog_fd: int, flags: int) -> None:
 
 def _explain(error: Exception, name: str, index: int, code: int) -> Exception:
     """Add what to do about a refused attachment."""
-    from bpfload.kernel.capabilities import CAP_BPF, CAP_NET_ADMIN, permission_hint
+    from bpfload.abi.consts import CAP_BPF, CAP_NET_ADMIN
+    from bpfload.kernel.capabilities import permission_hint
     from bpfload.syscall import netlink
 
     assert isinstance(error, KernelError)

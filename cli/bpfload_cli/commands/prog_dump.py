@@ -28,7 +28,7 @@ class Options:
 
 def dump(session: Session, words: Words) -> None:
     """Show the instructions of the programs selected, or write them to a file."""
-    words.keyword(_FORMS, "what can be dumped")
+    words.keyword(_FORMS, "a form that can be dumped")
     with ExitStack() as stack:
         found = find_programs(words, stack)
         options = _options(words)

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bpfload.abi import consts
+from bpfload.abi.consts import CAP_NET_ADMIN
 from bpfload.errors import BpfError, KernelError, NotFoundError
 from bpfload.inspect import ids, links, programs
-from bpfload.kernel.capabilities import CAP_NET_ADMIN, permission_hint
+from bpfload.kernel.capabilities import permission_hint
 from bpfload.objects.program import Program
 from bpfload.syscall import bpf, netlink
 

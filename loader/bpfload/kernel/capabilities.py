@@ -7,16 +7,11 @@ from __future__ import annotations
 
 import os
 
-CAP_NET_ADMIN = 12
-CAP_SYS_ADMIN = 21
-CAP_SYS_RESOURCE = 24
-CAP_PERFMON = 38
-CAP_BPF = 39
+from bpfload.abi.consts import CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, CAP_SYS_ADMIN
 
 NAMES = {
     CAP_NET_ADMIN: "CAP_NET_ADMIN",
     CAP_SYS_ADMIN: "CAP_SYS_ADMIN",
-    CAP_SYS_RESOURCE: "CAP_SYS_RESOURCE",
     CAP_PERFMON: "CAP_PERFMON",
     CAP_BPF: "CAP_BPF",
 }
@@ -35,16 +30,11 @@ def effective() -> int:
     return 0
 
 
-def has(*wanted: int) -> bool:
-    """Whether this process has every one of these capabilities; CAP_SYS_ADMIN stands in for CAP_BPF and CAP_PERFMON."""
-    return not missing(*wanted)
-
-
 def missing(*wanted: int) -> list[int]:
-    """Return those of `wanted` that this process lacks; CAP_SYS_ADMIN stands in for CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN."""
+    """Return those of `wanted` that this process lacks: none of them if it has CAP_SYS_ADMIN, which stands in for each."""
     mask = effective()
     if mask >> CAP_SYS_ADMIN & 1:
-        return [number for number in wanted if number > CAP_BPF and not mask >> number & 1]
+        return []
     return [number for number in wanted if not mask >> number & 1]
 
 

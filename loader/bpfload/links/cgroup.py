@@ -37,7 +37,7 @@ def attach(program: KernelObject, spec: ProgramSpec, target: Target) -> Link:
 
 
 def _explain(error: KernelError, spec: ProgramSpec, target: Target) -> KernelError:
-    from bpfload.kernel.capabilities import CAP_BPF, CAP_NET_ADMIN
+    from bpfload.abi.consts import CAP_BPF, CAP_NET_ADMIN
     from bpfload.kernel.mounts import cgroup2_root
     from bpfload.links.refusal import refused
 

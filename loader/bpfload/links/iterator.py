@@ -27,7 +27,7 @@ def attach(program: KernelObject, spec: ProgramSpec, target: Target) -> Link:
     try:
         return Link(bpf.link_create(program.fd, 0, consts.BPF_TRACE_ITER, extra=extra))
     except KernelError as error:
-        from bpfload.kernel.capabilities import CAP_BPF, CAP_PERFMON
+        from bpfload.abi.consts import CAP_BPF, CAP_PERFMON
         from bpfload.links.refusal import refused
 
         hint = ""

@@ -48,7 +48,7 @@ def _explain(error: KernelError, spec: ProgramSpec, name: str) -> KernelError | 
     hint = ""
     if error.errno == errno.EINVAL:
         hint = f"It reads more arguments than the tracepoint {name} has, or writes to it, which that tracepoint doesn't allow."
-    from bpfload.kernel.capabilities import CAP_BPF, CAP_PERFMON
+    from bpfload.abi.consts import CAP_BPF, CAP_PERFMON
     from bpfload.links.refusal import refused
 
     return refused(error, f"attaching program {spec.name!r} to raw tracepoint {name}", CAP_BPF, CAP_PERFMON, hint=hint)

@@ -25,7 +25,7 @@ def attach(program: KernelObject, spec: ProgramSpec, target: Target) -> Link:
     try:
         return Link(bpf.link_create(program.fd, target.map_fd, spec.attach_type))
     except KernelError as error:
-        from bpfload.kernel.capabilities import CAP_BPF, CAP_NET_ADMIN
+        from bpfload.abi.consts import CAP_BPF, CAP_NET_ADMIN
         from bpfload.links.refusal import refused
 
         hint = ""

@@ -29,7 +29,7 @@ def attach(program: KernelObject, spec: ProgramSpec, target: Target) -> Link:
     except KernelError as error:
         if error.errno == errno.EINVAL and _too_old():
             raise NotSupportedError("tcx", since="6.6", call=error.call, errno=errno.EINVAL) from None
-        from bpfload.kernel.capabilities import CAP_NET_ADMIN
+        from bpfload.abi.consts import CAP_NET_ADMIN
         from bpfload.links.refusal import refused
 
         hint = "This very program is there already." if error.errno == errno.EEXIST else ""

@@ -25,7 +25,7 @@ def attach(program: KernelObject, spec: ProgramSpec, target: Target) -> Link:
     try:
         return Link(bpf.raw_tracepoint_open(program.fd, "", target.cookie))
     except KernelError as error:
-        from bpfload.kernel.capabilities import CAP_BPF, CAP_PERFMON
+        from bpfload.abi.consts import CAP_BPF, CAP_PERFMON
         from bpfload.links.refusal import refused
 
         hint = ""

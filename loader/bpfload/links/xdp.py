@@ -55,7 +55,7 @@ def device_index(name: str) -> int:
 
 
 def _explain(error: KernelError, spec: ProgramSpec, target: Target, index: int) -> KernelError:
-    from bpfload.kernel.capabilities import CAP_NET_ADMIN
+    from bpfload.abi.consts import CAP_NET_ADMIN
     from bpfload.links.refusal import refused
 
     what = f"attaching program {spec.name!r} to {target.device}"

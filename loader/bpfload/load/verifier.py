@@ -20,6 +20,8 @@ _TAIL = 8
 _POISON_CORE = 195896080
 _UNKNOWN = "invalid func unknown#"
 
+_NO_HELPER = "The running kernel doesn't offer this helper to this type of program."
+
 #: Words of the verifier that mean the same in every kernel, and what a person should change.
 _HINTS: tuple[tuple[str, str], ...] = (
     (
@@ -55,8 +57,8 @@ _HINTS: tuple[tuple[str, str], ...] = (
         "failed to find the address for kernel symbol",
         "Programs can refer to the kernel's variables only where it was built with CONFIG_KALLSYMS_ALL.",
     ),
-    ("unknown func", "The running kernel doesn't offer this helper to this type of program."),
-    ("program of this type cannot use helper", "The running kernel doesn't offer this helper to this type of program."),
+    ("unknown func", _NO_HELPER),
+    ("program of this type cannot use helper", _NO_HELPER),
 )
 
 _NOISE = (
@@ -157,7 +159,20 @@ def _hint(log: str, reason: str) -> str:
     if reason.startswith("kfunc "):
         return "Guard the call with bpf_ksym_exists(), or run a kernel that has it."
     tail = log[-2000:]
-    return next((hint for words, hint in _HINTS if words in tail), "")
+    found = next((hint for words, hint in _HINTS if words in tail), "")
+    return _hint_of_helper() if found == _NO_HELPER else found
+
+
+def _hint_of_helper() -> str:
+    """Say why the kernel doesn't offer a helper: tracing helpers are there only for those who may look into the kernel.
+
+    Source: bpf_base_func_proto() in kernel/bpf/helpers.c.
+    """
+    from bpfload.abi.consts import CAP_BPF, CAP_PERFMON
+    from bpfload.kernel.capabilities import missing, permission_hint
+
+    needed = (CAP_BPF, CAP_PERFMON)
+    return permission_hint(*needed) if missing(*needed) else _NO_HELPER
 
 
 def _source(lines: list[str], linked: LinkedProgram, spec: ObjectSpec) -> str:

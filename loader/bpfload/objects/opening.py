@@ -38,7 +38,8 @@ def by_id(get_fd: Callable[[int], int], kind: str, ident: int) -> int:
 def with_capability(error: KernelError, doing: str) -> KernelError:
     """Return `error`, and where the kernel said EPERM, one that names the capability that is missing."""
     if error.errno == errno.EPERM:
-        from bpfload.kernel.capabilities import CAP_SYS_ADMIN, permission_hint
+        from bpfload.abi.consts import CAP_SYS_ADMIN
+        from bpfload.kernel.capabilities import permission_hint
 
         return KernelError(error.call, error.errno, f"{doing} was refused", hint=permission_hint(CAP_SYS_ADMIN))
     return error
@@ -63,14 +64,18 @@ def _pin_error(error: KernelError, path: str) -> PinError | KernelError:
     if error.errno == errno.ENOENT:
         return PinError(f"nothing is pinned at {path}", path=path, errno_code=error.errno)
     if error.errno == errno.EPERM:
-        from bpfload.kernel.capabilities import CAP_BPF, permission_hint
+        from bpfload.abi.consts import CAP_BPF
+        from bpfload.kernel.capabilities import permission_hint
 
         return PinError(f"opening {path} was refused", path=path, hint=permission_hint(CAP_BPF), errno_code=error.errno)
     if error.errno == errno.EACCES:
-        return PinError(
-            f"{path} can't be opened as a pin: it is not on a BPF file system, or its permissions forbid it",
-            path=path,
-            hint="Pins live on bpffs, usually mounted at /sys/fs/bpf.",
-            errno_code=error.errno,
-        )
+        from bpfload.kernel import mounts
+
+        if os.path.exists(path) and not mounts.is_bpffs(path):
+            message, hint = f"{path} is not on a BPF file system", f"Pins live on bpffs, usually mounted at {mounts.BPFFS}."
+        elif os.path.isdir(path):
+            message, hint = f"{path} is a directory, not a pin", "Name a pin in it."
+        else:
+            message, hint = f"{path} can't be opened: its permissions forbid it", "" if os.geteuid() == 0 else "Run it as root."
+        return PinError(message, path=path, hint=hint, errno_code=error.errno)
     return error

@@ -52,7 +52,8 @@ def _mount_usual(path: str) -> None:
     except OSError as error:
         hint = ""
         if error.errno == errno.EPERM:
-            from bpfload.kernel.capabilities import CAP_SYS_ADMIN, permission_hint
+            from bpfload.abi.consts import CAP_SYS_ADMIN
+            from bpfload.kernel.capabilities import permission_hint
 
             hint = permission_hint(CAP_SYS_ADMIN)
         raise PinError(
@@ -112,9 +113,12 @@ def _without_dots(path: str) -> str:
 
 def check_name(path: str) -> None:
     """Check the last name of a path: that a bpffs takes it, with room for what is put behind it. Raises PinError."""
+    if not path:
+        raise PinError("the path to pin at is empty", path=path, hint=f"A pin needs a name, as in {mounts.BPFFS}/hello.")
+    if path.endswith("/"):
+        better = os.path.join(path, "hello") if os.path.isdir(path) else path.rstrip("/")
+        raise PinError(f"{path} has no name behind its last slash", path=path, hint=f"Try {better}.")
     name = os.path.basename(path)
-    if not name or path.endswith("/"):
-        raise PinError(f"{path!r} names no file", path=path, hint="A pin needs a name, as in /sys/fs/bpf/hello.")
     if "." in name:
         raise PinError(
             f"{name!r} has a dot in it, which a BPF file system allows in no name",
@@ -136,20 +140,26 @@ def check_name(path: str) -> None:
 def check_new(path: str, *, mount: bool = True) -> None:
     """Check that something new can be pinned at `path`. Raises PinError that says what stands in the way."""
     check_name(path)
-    require_bpffs(path, mount=mount)
     check_free(path)
+    require_bpffs(path, mount=mount)
+    check_free(path)  # where a bpffs was mounted just now
 
 
 def check_free(path: str) -> None:
     """Check that nothing is at `path` yet. Raises PinError that says what is."""
     if not os.path.lexists(path):
         return
-    raise PinError(
-        f"{path} exists already: {describe(path)}",
-        path=path,
-        hint=f"Unload it first (bpfload unload {path}), or choose another path.",
-        errno_code=errno.EEXIST,
-    )
+    raise _occupied(path)
+
+
+def _occupied(path: str) -> PinError:
+    if os.path.isdir(path) and (os.path.ismount(path) or not mounts.is_bpffs(path)):
+        hint = f"A pin needs a name of its own, as in {os.path.join(path if mounts.is_bpffs(path) else mounts.BPFFS, 'hello')}."
+    elif mounts.is_bpffs(path):
+        hint = f"Unload it first (bpfload unload {path}), or choose another path."
+    else:
+        hint = f"Pins live on a BPF file system, usually mounted at {mounts.BPFFS}."
+    return PinError(f"{path} exists already: {describe(path)}", path=path, hint=hint, errno_code=errno.EEXIST)
 
 
 def describe(path: str) -> str:
@@ -182,7 +192,8 @@ def pin_error(error: OSError, path: str) -> PinError:
             return better
     hint = ""
     if error.errno in (errno.EPERM, errno.EACCES):
-        from bpfload.kernel.capabilities import CAP_BPF, permission_hint
+        from bpfload.abi.consts import CAP_BPF
+        from bpfload.kernel.capabilities import permission_hint
 
         hint = permission_hint(CAP_BPF)
     reason = os.strerror(error.errno or 0)

@@ -87,6 +87,10 @@ def _nothing_there(path: str) -> NotFoundError:
 def _unload_file(path: str) -> Unloaded:
     pin = identify(path)
     if pin is None:
+        if not os.access(path, os.R_OK, effective_ids=True):
+            raise PinError(
+                f"{path} can't be opened: {os.strerror(errno.EACCES)}", path=path, hint="Run it as root.", errno_code=errno.EACCES
+            )
         raise PinError(f"{path} holds no program, map or link", path=path, errno_code=errno.EINVAL)
     removed: list[Pin] = []
     directories: list[str] = []
