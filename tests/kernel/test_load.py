@@ -269,3 +269,19 @@ class TestPinByName:
             options.existing_maps = "reuse"
             with load(self.spec(), options) as again:
                 assert again.map("shared").info().id == first.map("shared").info().id
+
+
+def test_the_log_of_a_program_that_loads() -> None:
+    with load(HELLO) as live:
+        assert live.logs == {}
+    with load(HELLO, LoadOptions(log_level=2)) as live:
+        assert "processed 10 insns" in live.logs["hello"]
+
+
+def test_a_log_larger_than_the_first_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bpfload.load import programs
+
+    monkeypatch.setattr(programs, "_FIRST_LOG", 128)
+    with load(HELLO, LoadOptions(log_level=2)) as live:
+        assert live.logs["hello"].startswith("func#0")
+        assert "processed 10 insns" in live.logs["hello"]

@@ -23,6 +23,7 @@ class Object:
     `programs`, `maps`: by name in the object, in its order. `spec`: what it was made from. `insn_counts`: by program
     name, slots as loaded, subprograms included. `struct_ops`: by map name, what a struct_ops map will be registered
     with. `notes`: what the load had to do without. `new_pins`: where the load itself pinned maps (LIBBPF_PIN_BY_NAME).
+    `logs`: by program name, the verifier's log, where a log level was asked for.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Object:
         struct_ops: dict[str, StructOps],
         notes: list[str],
         new_pins: list[str] | None = None,
+        logs: dict[str, str] | None = None,
     ) -> None:
         self.spec = spec
         self.programs = programs
@@ -41,6 +43,7 @@ class Object:
         self.insn_counts = insn_counts
         self.struct_ops = struct_ops
         self.notes = notes
+        self.logs = logs or {}
         self.new_pins = new_pins or []
 
     def program(self, name: str = "") -> Program:

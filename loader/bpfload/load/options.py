@@ -35,17 +35,17 @@ class LoadCache:
 class LoadOptions(Record):
     """Options of `load`.
 
-    `programs`: names of the programs to load, whatever their "?" says; None: those with `autoload`. `kernel_btf`: path
-    of a BTF file (raw, or an ELF file with .BTF) that CO-RE relocations are resolved against instead of the running
+    `programs`: names of the programs to load, whatever their "?" says; None: those with `autoload`. `kernel_btf`: path of
+    a BTF file (raw, or an ELF file with .BTF) that CO-RE relocations are resolved against instead of the running
     kernel's. `kconfig`: text in the form of a kernel .config that goes before the running kernel's. `attach_to`: fd of
     the program that freplace (or fentry, fexit of a program) targets, with `attach_function`: its function, "" for what
-    SEC() names. `attach_targets`: by program name, what to use instead of the target in SEC(). `log_level`: for the
-    verifier, 0: a log only when a load fails. `maps`: fds of maps to use instead of creating one, by map name; the
-    caller keeps owning them. `pin_root`: directory on bpffs for maps with LIBBPF_PIN_BY_NAME; None: they aren't pinned.
-    `existing_maps`: what to do where such a pin exists already: REUSE (after a compatibility check), REPLACE it, or
-    FAIL. `exclusive_maps`: by map name, the only program that may use that map (Linux 6.18). `token_path`: bpffs
-    mount to take a BPF token from. `ifindex`: device to offload to. `cache`: shared by several loads of the same
-    ObjectSpec, for callers that load one object many times.
+    SEC() names. `attach_targets`: by program name, what to use instead of the target in SEC(). `log_level`: of the
+    verifier's log (1, 2; + 4: statistics), kept whole for every program; 0: a log only of what is refused. `maps`: fds of
+    maps to use instead of creating one, by map name; the caller keeps owning them. `pin_root`: directory on bpffs for
+    maps with LIBBPF_PIN_BY_NAME; None: they aren't pinned. `existing_maps`: what to do where such a pin exists already:
+    REUSE (after a compatibility check), REPLACE it, or FAIL. `exclusive_maps`: by map name, the only program that may use
+    that map (Linux 6.18). `token_path`: bpffs mount to take a BPF token from. `ifindex`: device to offload to. `cache`:
+    shared by several loads of the same ObjectSpec, for callers that load one object many times.
     """
 
     programs: frozenset[str] | None = None

@@ -6,7 +6,6 @@ Source: bpf_object_load_prog() and libbpf_prepare_prog_load() in tools/lib/bpf/l
 from __future__ import annotations
 
 import errno
-import os
 from struct import pack
 from typing import TYPE_CHECKING
 
@@ -85,11 +84,8 @@ def _load_one(session: Session, linked: LinkedProgram, references: References) -
     _prepare(session, linked, attributes)
     if not insns:
         raise LinkError("it has no instructions", program=spec.name)
-    try:
-        fd = _attempt(session, attributes, session.options.log_level)
-    except KernelError as error:
-        fd = _retry(session, linked, attributes, error)
-    session.adopt_program(spec, fd)
+    session.adopt_program(spec, _load(session, linked, attributes))
+    fd = session.program_fds[spec.name]
     _bind_read_only_data(session, linked, fd)
 
 
@@ -132,10 +128,8 @@ def _prepare(session: Session, linked: LinkedProgram, attributes: Attributes) ->
         attributes.attach_btf_id, attributes.attach_fd = targets.find(session, spec)
 
 
-def _attempt(session: Session, attributes: Attributes, log_level: int, log: bytearray | None = None) -> int:
+def _attempt(session: Session, attributes: Attributes, log_level: int = 0, log: bytearray | None = None) -> int:
     spec = session.spec
-    if log_level and log is None:
-        log = bytearray(_FIRST_LOG)
     return bpf.prog_load(
         attributes.prog_type,
         attributes.insns,
@@ -170,22 +164,46 @@ def _kernel_version(session: Session, attributes: Attributes) -> int:
     return version.code()
 
 
-def _retry(session: Session, linked: LinkedProgram, attributes: Attributes, refused: KernelError) -> int:
-    """The kernel refused a program: leave out what it lacks and try again, or raise what explains the refusal."""
+def _load(session: Session, linked: LinkedProgram, attributes: Attributes) -> int:
+    """Load a program and return its fd; where the kernel refuses, leave out what it lacks and try again, or say why."""
+    try:
+        return _try(session, linked, attributes)
+    except _Refused as error:
+        refused = error
     if _leave_out_what_is_missing(linked, attributes):
         try:
-            return _attempt(session, attributes, session.options.log_level)
-        except KernelError as error:
+            return _try(session, linked, attributes)
+        except _Refused as error:
             refused = error
-    if refused.errno == errno.EPERM:
+    refusal, log = refused.refusal, refused.log
+    if not session.options.log_level:
+        try:
+            fd, _ = _attempt_with_log(session, attributes)
+            return fd
+        except _Refused as error:
+            log = error.log
+            # With a log the kernel may complain of the buffer instead of the program.
+            if error.refusal.errno not in (errno.EPERM, errno.ENOSPC):
+                refusal = error.refusal
+    if refusal.errno == errno.EPERM:
         from bpfload.kernel import capabilities
 
         hint = capabilities.permission_hint(*capabilities.needed_for_program(attributes.prog_type))
-        refused = KernelError("BPF_PROG_LOAD", errno.EPERM, f"loading program {linked.name!r} was refused", hint=hint)
+        refusal = KernelError("BPF_PROG_LOAD", errno.EPERM, f"loading program {linked.name!r} was refused", hint=hint)
     from bpfload.load.verifier import explain
 
-    refused, log = _with_log(session, attributes, refused)
-    raise explain(refused, linked, session.spec, log, session.notes_for(linked))
+    raise explain(refusal, linked, session.spec, log, session.notes_for(linked))
+
+
+def _try(session: Session, linked: LinkedProgram, attributes: Attributes) -> int:
+    """Load a program, with a log only where the caller wants one of every program. Raises _Refused."""
+    if session.options.log_level:
+        fd, session.logs[linked.name] = _attempt_with_log(session, attributes)
+        return fd
+    try:
+        return _attempt(session, attributes)
+    except KernelError as error:
+        raise _Refused(error) from None
 
 
 def _leave_out_what_is_missing(linked: LinkedProgram, attributes: Attributes) -> bool:
@@ -219,8 +237,17 @@ def _use_old_probe_read(insns: bytearray) -> bool:
     return changed
 
 
-def _with_log(session: Session, attributes: Attributes, refused: KernelError) -> tuple[KernelError, str]:
-    """Load once more for the verifier's log, in a buffer that grows until it fits; return the error and the log.
+class _Refused(Exception):
+    """The kernel refused a program. `log`: what the verifier said, "" if it wasn't asked."""
+
+    def __init__(self, refusal: KernelError, log: str = "") -> None:
+        super().__init__(log)
+        self.refusal = refusal
+        self.log = log
+
+
+def _attempt_with_log(session: Session, attributes: Attributes) -> tuple[int, str]:
+    """Load for the verifier's log, in a buffer that grows until it fits; return the fd and the log. Raises _Refused.
 
     Since Linux 6.4 a buffer that is too small holds the log's end, which is what matters; the whole of it is only read where
     a log level was asked for.
@@ -230,17 +257,19 @@ def _with_log(session: Session, attributes: Attributes, refused: KernelError) ->
     while True:
         log = bytearray(size)
         try:
-            os.close(_attempt(session, attributes, level, log))
+            return _attempt(session, attributes, level, log), _text(log)
         except KernelError as error:
-            if error.errno == errno.ENOSPC:
+            if error.errno == errno.ENOSPC and size < _LARGEST_LOG:
                 has_end = log.rfind(_LAST_LINE, size - 1024) >= 0
-                if size < _LARGEST_LOG and not (has_end and not session.options.log_level):
+                if session.options.log_level or not has_end:
                     size *= _LOG_GROWTH
                     continue
-            elif error.errno != errno.EPERM:
-                refused = error
-        end = log.find(0)
-        return refused, log[: end if end >= 0 else len(log)].decode(errors="replace")
+            raise _Refused(error, _text(log)) from None
+
+
+def _text(log: bytearray) -> str:
+    end = log.find(0)
+    return log[: end if end >= 0 else len(log)].decode(errors="replace")
 
 
 def _bind_read_only_data(session: Session, linked: LinkedProgram, fd: int) -> None:

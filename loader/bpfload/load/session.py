@@ -49,6 +49,7 @@ class Session:
         self.linked: list[LinkedProgram] = []
         self.fd_array: list[int] = []
         self.notes: list[str] = list(spec.warnings)
+        self.logs: dict[str, str] = {}
         self._maps: dict[str, Map] = {}
         self._programs: dict[str, Program] = {}
         self._undo: list[tuple[Callable[..., object], tuple[object, ...]]] = []
@@ -131,6 +132,7 @@ class Session:
             self.struct_ops,
             self.notes,
             new_pins,
+            self.logs,
         )
 
 
