@@ -12,12 +12,14 @@ from bpfload.errors import BpfError, UsageError, VerifierError
 from bpfload_cli.session import FLAGS, LONG_FLAGS, Session
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
+_ALLOCATIONS_BEFORE_COLLECTION = 100_000
 
 
 def run() -> NoReturn:
     """Run the command line and exit: the console script."""
-    # A command is over before collecting cycles pays; importing typer alone sets it off a dozen times.
-    gc.disable()
+    # Most commands are over before collecting cycles pays, and importing typer alone would set it off a dozen times; those
+    # that go on (check, tracelog) shall not grow for ever.
+    gc.set_threshold(_ALLOCATIONS_BEFORE_COLLECTION)
     status = main(sys.argv[1:])
     try:
         sys.stdout.flush()
