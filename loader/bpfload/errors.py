@@ -192,13 +192,22 @@ class VerifierError(KernelError):
         tail: tuple[str, ...] = (),
         hint: str = "",
     ) -> None:
-        summary = f"the verifier rejected program {program!r}"
-        KernelError.__init__(self, "BPF_PROG_LOAD", errno, f"{summary}: {reason}" if reason else summary, hint=hint)
+        summary = "the verifier rejected it"
+        KernelError.__init__(self, "BPF_PROG_LOAD", errno, summary, hint=hint)
+        if reason:
+            # Not with the errno's words: "Permission denied" is no help for a pointer that may be NULL.
+            self.message = f"{summary}: {reason} ({errno_name(errno)})"
         self.program = program
         self.log = log
         self.reason = reason
         self.source = source
         self.tail = tail
+
+    @property
+    def where(self) -> str:
+        """The context, and the program if it isn't part of that."""
+        named = any(repr(self.program) in noun for noun in self.context)
+        return ", ".join(self.context if named else [*self.context, f"program {self.program!r}"])
 
     def __str__(self) -> str:
         lines = [f"{self.where}: {self.message}" if self.where else self.message]

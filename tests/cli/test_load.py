@@ -107,6 +107,14 @@ def test_maps_are_pinned_on_request(bpfload: Command, bpffs: Path) -> None:
     assert os.listdir(bpffs) == []
 
 
+def test_maps_are_pinned_beside_the_program(bpfload: Command, bpffs: Path) -> None:
+    """The directory is the mount point, which can't be moved into place, and stays."""
+    bpfload(HELLO, bpffs / "hello", "--pin-maps", bpffs)
+    assert sorted(os.listdir(bpffs)) == ["hello", "hello_bss", "hello_rodata"]
+    bpfload("unload", bpffs / "hello")
+    assert os.listdir(bpffs) == []
+
+
 def test_no_mount_is_made_where_it_is_forbidden(bpfload: Command, private_mounts: None) -> None:
     from support import system
 

@@ -94,7 +94,7 @@ def test_autoload_off_is_not_loaded() -> None:
 
 def test_a_failure_leaves_nothing(nothing_left_behind: None) -> None:
     bad = xdp(assemble(exit_()), name="bad")
-    with pytest.raises(VerifierError, match=r"program 'bad': the verifier rejected program 'bad': R0 !read_ok"):
+    with pytest.raises(VerifierError, match=r"program 'bad': the verifier rejected it: R0 !read_ok"):
         load(objects(xdp(name="good"), bad, maps=(array("m"),)))
 
 

@@ -216,7 +216,7 @@ def test_names_of_over_15_characters() -> None:
     assert spec.btf_ext is not None
     spec.btf_ext.func_info.clear()
     spec.btf_ext.line_info.clear()
-    with pytest.raises(VerifierError, match=f"the verifier rejected program '{name}'"):
+    with pytest.raises(VerifierError, match=f"program '{name}': the verifier rejected it"):
         load(spec, LoadOptions(programs=frozenset((name,))))
 
 

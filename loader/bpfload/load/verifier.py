@@ -103,9 +103,7 @@ def _without_log(error: KernelError, linked: LinkedProgram) -> KernelError:
         hint = "The kernel doesn't know a field or flag of this load, or the program has over a million instructions."
     elif error.errno == errno.EINVAL:
         hint = "The kernel knows no such program type, attach type or flag, or its attach target is no BTF function."
-    return KernelError(
-        "BPF_PROG_LOAD", error.errno or errno.EINVAL, f"the kernel refused program {linked.name!r}", hint=error.hint or hint
-    )
+    return KernelError("BPF_PROG_LOAD", error.errno or errno.EINVAL, "the kernel refused it", hint=error.hint or hint)
 
 
 def _is_instruction(line: str) -> bool:

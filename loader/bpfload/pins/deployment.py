@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bpfload.errors import KernelError, NotFoundError, UsageError, VerifierError
+from bpfload.kernel import mounts
 from bpfload.links import Target, attach, attaches_by_itself, hook_of
 from bpfload.load import load
 from bpfload.objects.link import Link
@@ -60,7 +61,8 @@ def deploy(
     paths.check_name(os.fspath(path))
     paths.check_new(place, mount=mount)
     maps_place = os.path.abspath(os.fspath(maps_directory)) if maps_directory else ""
-    if maps_place and not maps_place.startswith(place + "/") and maps_place != place:
+    new_directory = not (os.path.isdir(maps_place) and mounts.is_bpffs(maps_place))
+    if maps_place and new_directory and not maps_place.startswith(place + "/") and maps_place != place:
         paths.check_name(maps_place)
         paths.require_bpffs(maps_place, mount=mount)
     staging.clean_up(place)  # a link that a killed load left would be in the way of attaching

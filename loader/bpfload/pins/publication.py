@@ -104,19 +104,15 @@ class _Publication:
             paths.pin(each.fd, f"{holding}/{name}")
             undo.callback(_forget, f"{holding}/{name}")
             staging.mark(f"{holding}/{name}", self.mark)
-        try:
-            fs.rename_noreplace(holding, directory)
-        except OSError as error:
-            if error.errno != errno.EEXIST:
-                raise _moving_error(error, directory) from None
+        if _becomes(holding, directory):
+            undo.callback(_forget_directory, directory)
+            for name in maps:
+                undo.callback(_forget, f"{directory}/{name}")
+        else:
             for name in maps:
                 _move(f"{holding}/{name}", f"{directory}/{name}")
                 undo.callback(_forget, f"{directory}/{name}")
             os.rmdir(holding)
-        else:
-            undo.callback(_forget_directory, directory)
-            for name in maps:
-                undo.callback(_forget, f"{directory}/{name}")
         self.pinned += [f"{directory}/{name}" for name in maps]
 
     def _maps_inside(self, undo: ExitStack, maps: Mapping[str, KernelObject], directory: str) -> None:
@@ -153,6 +149,19 @@ def _move(old: str, new: str) -> None:
         fs.rename_noreplace(old, new)
     except OSError as error:
         raise _moving_error(error, new) from None
+
+
+def _becomes(old: str, new: str) -> bool:
+    """Move a directory to where nothing is yet; return False, and do nothing, where something is: a mount point, perhaps."""
+    if os.path.lexists(new):
+        return False
+    try:
+        fs.rename_noreplace(old, new)
+    except OSError as error:
+        if error.errno == errno.EEXIST:
+            return False
+        raise _moving_error(error, new) from None
+    return True
 
 
 def _moving_error(error: OSError, path: str) -> PinError:
