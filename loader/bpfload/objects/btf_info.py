@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from struct import calcsize, pack_into, unpack_from
 
 from bpfload.abi import layout
+from bpfload.errors import KernelError
 from bpfload.objects.text import text_of
 from bpfload.syscall import bpf
 
@@ -22,7 +24,10 @@ class BtfInfo:
 
 
 def btf_info(fd: int, *, data: bool = False) -> BtfInfo:
-    """Ask the kernel about a BTF object. Raises KernelError."""
+    """Ask the kernel about a BTF object. Raises KernelError.
+
+    Kernels before 5.11 have no names for BTF objects, nor objects for their own BTF.
+    """
     size = 0
     if data:
         info = bytearray(calcsize(layout.BTF_INFO_FORMAT))
@@ -31,6 +36,12 @@ def btf_info(fd: int, *, data: bool = False) -> BtfInfo:
     name, blob = bytearray(64), bytearray(size)
     info = bytearray(calcsize(layout.BTF_INFO_FORMAT))
     pack_into(layout.BTF_INFO_FORMAT, info, 0, bpf.address(blob), size, 0, bpf.address(name), len(name), 0)
-    bpf.obj_get_info_by_fd(fd, info)
+    try:
+        bpf.obj_get_info_by_fd(fd, info)
+    except KernelError as error:
+        if error.errno != errno.E2BIG:
+            raise
+        pack_into(layout.BTF_INFO_FORMAT, info, 0, bpf.address(blob), size, 0, 0, 0, 0)
+        bpf.obj_get_info_by_fd(fd, info)
     _, btf_size, ident, _, _, kernel_btf = unpack_from(layout.BTF_INFO_FORMAT, info)
     return BtfInfo(ident, btf_size, text_of(name), bool(kernel_btf), bytes(blob))
