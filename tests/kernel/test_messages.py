@@ -222,7 +222,7 @@ def test_names_of_over_15_characters() -> None:
 
 def test_last_lines_of_a_megabyte_of_log() -> None:
     """Reason, place and remedy in a few lines, whatever the size of the log."""
-    steps = [mov64_imm(0, number) for number in range(40000)]
+    steps = [mov64_imm(0, number) for number in range(60000)]
     insns = assemble(*steps, mov64_imm(0, 0), load_insn(BPF_DW, 0, 0), exit_())
     program = ProgramSpec("long", "xdp", 0, insns, type=consts.BPF_PROG_TYPE_XDP, attach_type=consts.BPF_XDP)
     spec = ObjectSpec("object", license="GPL", programs=[program])

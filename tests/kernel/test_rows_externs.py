@@ -275,6 +275,8 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 def test_typed_ksyms(loads: list[bytes], libbpf: Libbpf, kernel: Kernel) -> None:
     """The kernel is given the variable's id in its own BTF; it takes it if CONFIG_KALLSYMS_ALL lets it find the address."""
     wanted = kernel.btf.find("runqueues", t.KIND_VAR)
+    if not wanted:
+        pytest.skip("feature: this kernel's BTF has no variables (pahole before 1.18)")
     outcome = theirs(libbpf, "externs", "typed", kconfig=OVERLAY)
     if (system.kconfig() or {}).get("CONFIG_KALLSYMS_ALL") == "y":
         seen = values("externs", "typed", kconfig=OVERLAY)

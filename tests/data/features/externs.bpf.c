@@ -21,7 +21,8 @@ extern bool LINUX_HAS_BPF_COOKIE __kconfig;
 struct rq {
 	int cpu;
 } __attribute__((preserve_access_index));
-extern const struct rq runqueues __ksym;
+/* The kernel's BTF has variables only where its builder's pahole was new enough. */
+extern const struct rq runqueues __ksym __weak;
 extern const int no_such_variable __ksym __weak;
 extern const void ksys_write __ksym;
 extern const void no_such_symbol __ksym __weak;
@@ -63,8 +64,11 @@ int options(void *ctx)
 SEC("?raw_tp/sys_enter")
 int typed(void *ctx)
 {
-	const struct rq *rq = bpf_per_cpu_ptr(&runqueues, 1);
+	const struct rq *rq;
 
+	if (!&runqueues)
+		return 1;
+	rq = bpf_per_cpu_ptr(&runqueues, 1);
 	if (!rq)
 		rq = bpf_per_cpu_ptr(&runqueues, 0);
 	cpu = rq ? rq->cpu : -1;
