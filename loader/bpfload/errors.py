@@ -21,6 +21,10 @@ from __future__ import annotations
 
 import errno as _errno
 import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Self
 
 #: libbpf's own error numbers (tools/lib/bpf/libbpf.h, enum libbpf_errno); returned where no errno fits.
 LIBBPF_ELF = 4000
@@ -50,7 +54,7 @@ class BpfError(Exception):
         self.errno_code = errno_code
         self.context: list[str] = []
 
-    def within(self, noun: str) -> BpfError:
+    def within(self, noun: str) -> Self:
         """Add one noun of context, for example ``program 'hello'``, and return the error itself, to be raised again."""
         if noun not in self.context:
             self.context.insert(0, noun)

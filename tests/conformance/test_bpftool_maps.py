@@ -12,7 +12,7 @@ import pytest
 
 from bpfload.abi import consts as c
 from bpfload.abi.names import MAP_TYPE_NAMES
-from bpfload.inspect import btf
+from bpfload.kernel import btf
 from bpfload.objects import Map
 from bpfload.syscall import bpf
 from support.attachments import listening_socket

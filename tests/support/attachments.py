@@ -14,7 +14,7 @@ from struct import pack
 
 from bpfload.abi import consts
 from bpfload.btf.types import KIND_FUNC
-from bpfload.inspect import btf
+from bpfload.kernel import btf
 from bpfload.objects import Link, Map, Program
 from bpfload.syscall import bpf
 from support.programs import load_spec, program_spec

@@ -199,7 +199,7 @@ class Type:
         parts = self._parts
         if parts is None and self.kind in (KIND_STRUCT, KIND_UNION):
             parts = self._parts = self._decode_members()
-        return parts if self.kind in (KIND_STRUCT, KIND_UNION) else ()  # type: ignore[return-value]
+        return parts if self.kind in (KIND_STRUCT, KIND_UNION) else ()  # type: ignore[return-value]  # the kind says which
 
     @property
     def values(self) -> tuple[EnumValue, ...]:
@@ -207,7 +207,7 @@ class Type:
         parts = self._parts
         if parts is None and self.kind in (KIND_ENUM, KIND_ENUM64):
             parts = self._parts = self._decode_values()
-        return parts if self.kind in (KIND_ENUM, KIND_ENUM64) else ()  # type: ignore[return-value]
+        return parts if self.kind in (KIND_ENUM, KIND_ENUM64) else ()  # type: ignore[return-value]  # the kind says which
 
     @property
     def params(self) -> tuple[Param, ...]:
@@ -217,7 +217,7 @@ class Type:
             string = self.btf.string
             words = self._table(KIND_FUNC_PROTO, 2)
             parts = self._parts = tuple([Param(string(words[i]), words[i + 1]) for i in range(0, len(words), 2)])
-        return parts if self.kind == KIND_FUNC_PROTO else ()  # type: ignore[return-value]
+        return parts if self.kind == KIND_FUNC_PROTO else ()  # type: ignore[return-value]  # the kind says which
 
     @property
     def variables(self) -> tuple[SectionVariable, ...]:
@@ -226,7 +226,7 @@ class Type:
         if parts is None and self.kind == KIND_DATASEC:
             words = self._table(KIND_DATASEC, 3)
             parts = self._parts = tuple([SectionVariable(*words[i : i + 3]) for i in range(0, len(words), 3)])
-        return parts if self.kind == KIND_DATASEC else ()  # type: ignore[return-value]
+        return parts if self.kind == KIND_DATASEC else ()  # type: ignore[return-value]  # the kind says which
 
     def _table(self, kind: int, width: int) -> list[int]:
         """Return the words of the table that follows the type, `vlen` rows of `width` words; nothing for another kind."""

@@ -76,24 +76,12 @@ def every() -> Iterator[BtfObject]:
 @lru_cache(maxsize=8)
 def types(ident: int) -> Btf:
     """Return the types of the BTF object with that id (a module's on top of vmlinux's). Raises NotFoundError, KernelError."""
+    from bpfload.kernel import btf as kernel_btf
+
     with BtfObject.from_id(ident) as item:
         info = item.info()
-        base = vmlinux() if info.kernel_btf and info.name != "vmlinux" else None
+        base = kernel_btf.vmlinux() if info.kernel_btf and info.name != kernel_btf.VMLINUX else None
         return item.btf(base=base)
-
-
-@lru_cache(maxsize=1)
-def vmlinux() -> Btf:
-    """Return the kernel's own types. Raises BpfError where it has none, or they can't be read."""
-    try:
-        with open("/sys/kernel/btf/vmlinux", "rb") as file:
-            return Btf.parse(file.read(), name="vmlinux")
-    except OSError as error:
-        raise BpfError(
-            "this kernel shows no types of its own: /sys/kernel/btf/vmlinux can't be read",
-            hint="Kernels built with CONFIG_DEBUG_INFO_BTF have it.",
-            errno_code=error.errno or 0,
-        ) from None
 
 
 def type_name_in(ident: int, type_id: int) -> str:

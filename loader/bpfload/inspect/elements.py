@@ -122,10 +122,12 @@ class _Reader:
 
 def value_type(info: MapInfo) -> tuple[int, Decoders | None]:
     """Return the type id of a map's values, and the decoders of the BTF that it belongs to (None: the map has no types)."""
-    from bpfload.inspect import btf
-
     if info.btf_vmlinux_value_type_id:
-        return info.btf_vmlinux_value_type_id, Decoders(btf.vmlinux())
+        from bpfload.kernel import btf as kernel_btf
+
+        return info.btf_vmlinux_value_type_id, Decoders(kernel_btf.vmlinux())
     if info.btf_value_type_id:
+        from bpfload.inspect import btf
+
         return info.btf_value_type_id, Decoders(btf.types(info.btf_id))
     return 0, None

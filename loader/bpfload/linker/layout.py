@@ -197,4 +197,4 @@ class _Layout:
     def _error(self, function: ProgramSpec, offset: int, message: str, symbol: str) -> LinkError:
         return LinkError(
             message, program=function.name, instruction=offset // _SLOT, symbol=symbol, errno_code=LIBBPF_RELOC
-        ).within(f"program {self.linked.name!r}")  # type: ignore[return-value]
+        ).within(f"program {self.linked.name!r}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass
 from struct import calcsize, iter_unpack, pack_into, unpack_from
+from typing import Any
 
 from bpfload.abi import layout
 from bpfload.errors import KernelError
@@ -146,7 +147,7 @@ _PROG_INDEX = {name: index for index, name in enumerate(layout.PROG_INFO_FIELDS)
 
 
 def _decode_prog(raw: dict[str, int], buffers: dict[str, bytearray], orphaned: bool) -> ProgInfo:
-    fields: dict[str, object] = dict(raw)
+    fields: dict[str, Any] = dict(raw)
     for name, (count, size) in PROG_ARRAYS.items():
         data = bytes(buffers.get(name, b""))[: raw[count] * (size or raw.get(f"{name}_rec_size", 1))]
         if name in ("map_ids", "jited_func_lens"):
@@ -156,10 +157,8 @@ def _decode_prog(raw: dict[str, int], buffers: dict[str, bytearray], orphaned: b
         else:
             fields[name] = data
     tag, name_bytes = fields["tag"], fields["name"]
-    assert isinstance(tag, bytes)
-    assert isinstance(name_bytes, bytes)
     fields |= {"tag": tag.hex(), "name": text_of(name_bytes), "gpl_compatible": bool(raw["gpl_compatible"] & 1)}
-    return ProgInfo(**fields, orphaned=orphaned)  # type: ignore[arg-type]
+    return ProgInfo(**fields, orphaned=orphaned)
 
 
 # --- maps ------------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from struct import unpack_from
 
@@ -96,18 +96,19 @@ def _links() -> Iterator[tuple[int, int]]:
         yield link, program
 
 
-def _each(next_id: object, get_fd: object) -> Iterator[int]:
+def _each(next_id: Callable[[int], int | None], get_fd: Callable[[int], int]) -> Iterator[int]:
     """Yield an fd of every object of one kind, closed again after its turn; nothing where that isn't allowed."""
-    ident: int | None = 0
+    ident = 0
     while True:
         try:
-            ident = next_id(ident)  # type: ignore[operator]
+            following = next_id(ident)
         except KernelError:
             return
-        if ident is None:
+        if following is None:
             return
+        ident = following
         try:
-            fd = get_fd(ident)  # type: ignore[operator]
+            fd = get_fd(ident)
         except KernelError:
             continue
         try:
