@@ -39,6 +39,9 @@ LIBBPF_PROG2BIG = 4008
 LIBBPF_KVER = 4009
 LIBBPF_PROGTYPE = 4010
 
+#: The kernel's own number, unknown to the C library, for what a map, program or hook can't do.
+ENOTSUPP = 524
+
 
 class BpfError(Exception):
     """Base of all errors raised by bpfload.
@@ -170,9 +173,10 @@ class KernelError(BpfError, OSError):
     def __init__(self, call: str, errno: int, message: str = "", *, hint: str = "") -> None:
         self.call = call
         text = message or f"{call} failed"
-        BpfError.__init__(self, f"{text}: {os.strerror(errno)} ({errno_name(errno)})", hint=hint, errno_code=errno)
+        words = "Operation not supported by the kernel" if errno == ENOTSUPP else os.strerror(errno)
+        BpfError.__init__(self, f"{text}: {words} ({errno_name(errno)})", hint=hint, errno_code=errno)
         self.errno = errno
-        self.strerror = os.strerror(errno)
+        self.strerror = words
 
     def __str__(self) -> str:
         return BpfError.__str__(self)
@@ -240,4 +244,6 @@ def errno_name(code: int) -> str:
     """Return the symbol of an errno ("EINVAL"), or the number as text where it has none."""
     if code == _errno.EOPNOTSUPP:  # the same number as ENOTSUP, but the name that the kernel's documents use
         return "EOPNOTSUPP"
+    if code == ENOTSUPP:
+        return "ENOTSUPP"
     return _errno.errorcode.get(code, str(code))

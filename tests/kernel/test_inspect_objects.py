@@ -10,12 +10,13 @@ from struct import pack
 import pytest
 
 from bpfload.abi import consts
-from bpfload.errors import KernelError, NotFoundError, PinError, UsageError
+from bpfload.errors import KernelError, NotFoundError, NotSupportedError, PinError, UsageError
 from bpfload.inspect import elements, maps, programs
 from bpfload.kernel import cpus, kallsyms
 from bpfload.load import load
 from bpfload.objects import BtfObject, Link, Map, Program
 from bpfload.syscall import bpf
+from support import system
 from support.paths import HELLO, HELLO_FUNC
 from support.programs import load_spec, program_spec, small_program
 
@@ -79,9 +80,31 @@ def test_elements_of_a_hash() -> None:
             item.update(key, value, consts.BPF_NOEXIST)
         assert dict(item.items()) == expected
         assert set(item.keys()) == set(expected)
-        assert item.pop(pack("=I", 7)) == pack("=Q", 49)
         item.delete(pack("=I", 8))
-        assert len(dict(item.items())) == 398
+        assert len(dict(item.items())) == 399
+
+
+@pytest.mark.needs_feature("hash_lookup_and_delete")
+def test_taking_out_of_a_hash() -> None:
+    with Map(bpf.map_create(consts.BPF_MAP_TYPE_HASH, 4, 8, 5)) as item:
+        item.update(pack("=I", 7), pack("=Q", 49))
+        assert item.pop(pack("=I", 7)) == pack("=Q", 49)
+        with pytest.raises(KernelError) as missing:
+            item.pop(pack("=I", 7))
+        assert missing.value.errno == errno.ENOENT
+
+
+def test_taking_out_where_the_kernel_can_not() -> None:
+    """An array's elements stay; before 5.14 a hash map's did too."""
+    kinds = [consts.BPF_MAP_TYPE_ARRAY]
+    if system.kernel_version() < (5, 14):
+        kinds.append(consts.BPF_MAP_TYPE_HASH)
+    for kind in kinds:
+        with Map(bpf.map_create(kind, 4, 8, 5)) as item:
+            item.update(pack("=I", 1), pack("=Q", 49))
+            with pytest.raises(NotSupportedError, match=r"no taking out of a map.*\(in Linux since 5.14\).*\(ENOTSUPP\)"):
+                item.pop(pack("=I", 1))
+            assert item.lookup(pack("=I", 1)) == pack("=Q", 49)
 
 
 @pytest.mark.needs_feature("batch_operations")
@@ -146,6 +169,7 @@ def test_selectors() -> None:
         maps.find("name", name)
 
 
+@pytest.mark.needs_feature("kernel_btf_object")
 def test_kernel_types() -> None:
     with BtfObject.from_id(1) as item:
         info = item.info()

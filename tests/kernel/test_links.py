@@ -172,7 +172,8 @@ def loaded_for(spec: ProgramSpec, target_type: int) -> Iterator[Program]:
     [
         (consts.BPF_TRACE_FENTRY, "bpf_fentry_test1", KIND_FUNC),
         (consts.BPF_TRACE_FEXIT, "bpf_fentry_test1", KIND_FUNC),
-        (consts.BPF_MODIFY_RETURN, "bpf_modify_return_test", KIND_FUNC),
+        # A hook of the security modules can be modified on every kernel, a function for error injection where it was built in.
+        (consts.BPF_MODIFY_RETURN, "security_file_open", KIND_FUNC),
         (consts.BPF_TRACE_RAW_TP, "btf_trace_sys_enter", KIND_TYPEDEF),
     ],
 )

@@ -35,7 +35,7 @@ from support.process import Result
 SAMPLES = Path(__file__).parents[2] / "samples"
 KTIME_GET_NS, GET_PRANDOM_U32 = 5, 7
 
-#: Verifier-proof, and with what the samples don't have: branches both ways, atomics, wide numbers, a program without BTF.
+#: Verifier-proof, and with what the samples don't have: branches both ways, an atomic, wide numbers, a program without BTF.
 MIXED = assemble(
     mov64_imm(7, 3),
     store_imm(BPF_DW, 10, -5, -8),
@@ -43,8 +43,7 @@ MIXED = assemble(
     mov64_reg(6, 0),
     call(GET_PRANDOM_U32),
     jump32_imm(BPF_JSLT, 0, -2, 7),
-    atomic(BPF_ADD | BPF_FETCH, 10, 6, -8),
-    atomic(BPF_CMPXCHG, 10, 7, -8),
+    atomic(BPF_ADD, 10, 6, -8),
     ld_imm64(2, 0x1234_5678_9ABC_DEF0),
     jump_imm(BPF_JEQ, 6, 7, 2),
     store(BPF_H, 10, 2, -2),
@@ -55,19 +54,39 @@ MIXED = assemble(
     mov64_imm(0, 2),
     exit_(),
 )
+#: Atomics that give something back.
+FETCHING = assemble(
+    store_imm(BPF_DW, 10, -5, -8),
+    mov64_imm(6, 3),
+    atomic(BPF_ADD | BPF_FETCH, 10, 6, -8),
+    mov64_imm(0, 1),
+    atomic(BPF_CMPXCHG, 10, 6, -8),
+    mov64_imm(0, 2),
+    exit_(),
+)
+MADE_HERE = {"mixed": MIXED, "fetching": FETCHING}
 
 pytestmark = pytest.mark.usefixtures("no_fd_leak")
 
 
-def mixed() -> ObjectSpec:
-    spec = ProgramSpec("mixed", "xdp", 0, MIXED, type=consts.BPF_PROG_TYPE_XDP, attach_type=consts.BPF_XDP)
-    return ObjectSpec("mixed", license="GPL", programs=[spec])
+def made_here(name: str) -> ObjectSpec:
+    spec = ProgramSpec(name, "xdp", 0, MADE_HERE[name], type=consts.BPF_PROG_TYPE_XDP, attach_type=consts.BPF_XDP)
+    return ObjectSpec(name, license="GPL", programs=[spec])
 
 
-@pytest.fixture(params=["hello", "hello-func", "packet-counter", "sys-enter", "mixed"])
+@pytest.fixture(
+    params=[
+        "hello",
+        "hello-func",
+        "packet-counter",
+        "sys-enter",
+        "mixed",
+        pytest.param("fetching", marks=pytest.mark.needs_feature("atomic_fetch")),
+    ]
+)
 def program(request: pytest.FixtureRequest) -> Iterator[Program]:
     name = request.param
-    with load(mixed() if name == "mixed" else SAMPLES / name / f"{name}.bpf.o") as live:
+    with load(made_here(name) if name in MADE_HERE else SAMPLES / name / f"{name}.bpf.o") as live:
         yield live.program()
 
 

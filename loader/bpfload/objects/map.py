@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Self
 
 from bpfload.abi import consts
-from bpfload.errors import KernelError
+from bpfload.errors import ENOTSUPP, KernelError, NotSupportedError
 from bpfload.objects.base import KernelObject
 from bpfload.syscall import bpf
 
@@ -134,8 +134,18 @@ class Map(KernelObject):
         bpf.map_delete_elem(self.fd, key)
 
     def pop(self, key: bytes | None = None, flags: int = 0) -> bytes:
-        """Take out and return the element at `key` (None: the next of a queue or stack). Raises KernelError ENOENT."""
-        return bpf.map_lookup_and_delete_elem(self.fd, key, self.lookup_size, flags)
+        """Take out and return the element at `key` (None: the next of a queue or stack).
+
+        Raises KernelError ENOENT, and NotSupportedError for a hash map on kernels before 5.14.
+        """
+        try:
+            return bpf.map_lookup_and_delete_elem(self.fd, key, self.lookup_size, flags)
+        except KernelError as error:
+            # Not two calls instead of one: an element that is updated between them would be lost.
+            if key is None or error.errno != ENOTSUPP:
+                raise
+            what = "taking out of a map in one step, or none for maps of this type"
+            raise NotSupportedError(what, since="5.14", call=error.call, errno=error.errno) from None
 
     def freeze(self) -> None:
         """Make the map read-only for user space, for good."""
@@ -180,7 +190,7 @@ class Map(KernelObject):
                     # One bucket of the hash table holds more than fits.
                     count *= 2
                     continue
-                if not started and error.errno in (errno.EINVAL, errno.EOPNOTSUPP, 524):
+                if not started and error.errno in (errno.EINVAL, errno.EOPNOTSUPP, ENOTSUPP):
                     raise _NoBatches from None
                 raise
             started = True
