@@ -132,3 +132,14 @@ def test_no_mount_is_made_where_it_is_forbidden(bpfload: Command, private_mounts
         system.umount("/sys/fs/bpf")
     finally:
         system.umount("/sys/fs")
+
+
+def test_a_tracepoint_program_that_nothing_runs_is_pointed_out(bpfload: Command, bpffs: Path) -> None:
+    result = bpfload(HELLO_FUNC, bpffs / "idle")
+    assert result.stdout == ""
+    assert (
+        "program 'hello' is loaded and not attached: SEC(\"raw_tp/\") names no tracepoint (--attach NAME does)" in result.stderr
+    )
+    quiet = bpfload(HELLO_FUNC, bpffs / "told", "--no-attach")
+    attached = bpfload(HELLO_FUNC, bpffs / "runs", "--attach", "sys_enter")
+    assert quiet.stderr == attached.stderr == ""

@@ -33,7 +33,7 @@ def test_text(bpfload: Command, bpffs: Path, veth: VethPair) -> None:
         f"removed {bpffs}/hello",
         f"removed {bpffs}/maps/",
     ]
-    gone = bpfload("prog", "show", "name", "hello", check=False)
+    gone = bpfload("prog", "show", "id", str(program), check=False)
     assert (gone.status, gone.stdout) == (1, "")
 
 

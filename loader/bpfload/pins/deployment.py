@@ -6,7 +6,7 @@ import errno
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bpfload.errors import KernelError, NotFoundError, UsageError, VerifierError
@@ -67,9 +67,10 @@ def deploy(
         paths.require_bpffs(maps_place, mount=mount)
     staging.clean_up(place)  # a link that a killed load left would be in the way of attaching
     try:
-        return _load_attach_pin(source, place, chosen, target, maps_place, options)
+        done = _load_attach_pin(source, place, chosen, target, maps_place, options)
     except KernelError as error:
         raise _with_capabilities(error, selected) from None
+    return replace(done, notes=done.notes + _idle(selected, chosen)) if attaching else done
 
 
 def _load_attach_pin(
@@ -91,6 +92,15 @@ def _load_attach_pin(
         pinned = publish(path, loaded.programs, links, maps=maps, maps_directory=maps_directory)
         undo.pop_all()
         return Deployed(tuple(pinned), tuple(links), tuple(loaded.notes))
+
+
+def _idle(selected: list[ProgramSpec], attached: list[ProgramSpec]) -> tuple[str, ...]:
+    """Say which tracepoint programs were loaded and won't run, since neither SEC() nor the caller names a tracepoint."""
+    return tuple(
+        f'program {program.name!r} is loaded and not attached: SEC("{program.section}") names no tracepoint (--attach NAME does)'
+        for program in selected
+        if hook_of(program) == "raw_tracepoint" and not program.attach_target and program not in attached
+    )
 
 
 def _forget(path: str) -> None:
