@@ -156,6 +156,17 @@ class Btf:
 
     # Types and strings
 
+    def name_offsets(self) -> tuple[int, ...]:
+        """Return the name of each own type, as the offset of its string."""
+        if len(self.starts) < 2:
+            return tuple(self.words[at - 1] for at in self.starts)
+        from operator import itemgetter
+
+        # A type's first word is its name; `starts` has the second ones, so one more word goes before them all.
+        words = memoryview(b"\0\0\0\0" + self.words).cast("I")
+        names: tuple[int, ...] = itemgetter(*self.starts)(words)
+        return names
+
     def __len__(self) -> int:
         return self.start_id + len(self.starts)
 
