@@ -2,7 +2,8 @@
 
 The log is the verifier's own prose (kernel/bpf/verifier.c, log.c); nothing here depends on more of it than these forms:
 ``12: (61) r1 = *(u32 *)(r2 +0)   ; R1_w=...`` for an instruction, ``; source text @ file.c:7`` (the place from Linux 6.8
-on) before it, and a line of plain words for the reason.
+on) before it, and a line of plain words for the reason. Kernels of late (7.3) follow that line up with a report of several
+paragraphs, from "Verification failed:" to "Suggestion:"; the reason is still the line before it.
 """
 
 from __future__ import annotations
@@ -73,6 +74,10 @@ _NOISE = (
     "parent ",
 )
 
+#: How a report begins, and the headings of its paragraphs of prose.
+_REPORT = "Verification failed: "
+_PROSE = ("Reason:", "Suggestion:")
+
 
 def explain(error: KernelError, linked: LinkedProgram, spec: ObjectSpec, log: str, notes: dict[int, str]) -> KernelError:
     """Return the error to raise for a refused BPF_PROG_LOAD.
@@ -80,7 +85,7 @@ def explain(error: KernelError, linked: LinkedProgram, spec: ObjectSpec, log: st
     `log`: the verifier's log, may be empty. `notes`: by slot in the linked program, what a poisoned CO-RE relocation
     failed to find.
     """
-    lines = log.splitlines()
+    lines, advice = _without_reports(log.splitlines())
     reason = _poisoned(lines, linked, spec, notes) or _reason(lines)
     if not reason:
         return _without_log(error, linked)
@@ -92,7 +97,7 @@ def explain(error: KernelError, linked: LinkedProgram, spec: ObjectSpec, log: st
         reason=reason,
         source=_source(lines, linked, spec),
         tail=tuple(tail),
-        hint=_hint(log, reason),
+        hint=_hint(lines, reason) or advice,
     )
 
 
@@ -106,15 +111,43 @@ def _without_log(error: KernelError, linked: LinkedProgram) -> KernelError:
     return KernelError("BPF_PROG_LOAD", error.errno or errno.EINVAL, "the kernel refused it", hint=error.hint or hint)
 
 
+def _without_reports(lines: list[str]) -> tuple[list[str], str]:
+    """Return the lines that are no part of a report, and what the last report says and suggests, "" if there is none.
+
+    A report's lines are empty, indented, or headings that end in a colon. An old log is returned as it is.
+    """
+    if not any(line.startswith(_REPORT) for line in lines):
+        return lines, ""
+    kept: list[str] = []
+    prose: list[str] = []
+    heading = ""
+    for line in lines:
+        if line.startswith(_REPORT):
+            heading = line
+            prose = []
+        elif heading and (not line or line[0].isspace()):
+            if heading in _PROSE and line:
+                prose.append(line.strip())
+        elif heading and line.endswith(":") and line[0].isalpha():
+            heading = line
+        else:
+            heading = ""
+            kept.append(line)
+    return kept, " ".join(prose)
+
+
 def _is_instruction(line: str) -> bool:
     number, colon, rest = line.partition(": ")
     return bool(colon) and number.isdigit() and rest.startswith("(")
 
 
 def _reason(lines: list[str]) -> str:
-    """The last line that is neither an instruction, a register state, a source line nor statistics."""
-    for line in reversed(lines):
-        text = line.strip()
+    """The last line that is neither an instruction, a register state, a source line nor statistics.
+
+    An access out of bounds has two such lines: what was accessed, then what is wrong with it.
+    """
+    for place in range(len(lines) - 1, -1, -1):
+        text = lines[place].strip()
         if not text or text.startswith((";", *_NOISE)) or _is_instruction(text):
             continue
         number, colon, _ = text.partition(":")
@@ -122,7 +155,8 @@ def _reason(lines: list[str]) -> str:
             continue
         if text.startswith(("arg#", "func#", "R0=", "R1=")) and "=" in text.split(" ")[0]:
             continue
-        return text
+        before = lines[place - 1] if place else ""
+        return f"{before}: {text}" if before.startswith("invalid access to ") else text
     return ""
 
 
@@ -151,12 +185,12 @@ def _poisoned(lines: list[str], linked: LinkedProgram, spec: ObjectSpec, notes: 
     return ""
 
 
-def _hint(log: str, reason: str) -> str:
+def _hint(lines: list[str], reason: str) -> str:
     if reason.startswith("failed to resolve CO-RE"):
         return "Guard the access with bpf_core_field_exists() or bpf_core_type_exists()."
     if reason.startswith("kfunc "):
         return "Guard the call with bpf_ksym_exists(), or run a kernel that has it."
-    tail = log[-2000:]
+    tail = "\n".join(lines[-40:])[-2000:]
     found = next((hint for words, hint in _HINTS if words in tail), "")
     return _hint_of_helper() if found == _NO_HELPER else found
 
