@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 // A variable in an arena; read by tests, never loaded.
-// clang-19 -mcpu=v3 -target bpf -g -O2 -I/usr/include/x86_64-linux-gnu -ffile-prefix-map=$PWD/= -c arena.bpf.c -o arena.bpf.o && llvm-strip-19 -g arena.bpf.o
+// clang-19 -mcpu=v3 -target bpf -g -O2 -I/usr/include/x86_64-linux-gnu -fdebug-prefix-map=$PWD= -c arena.bpf.c -o arena.bpf.o && llvm-strip-19 -g arena.bpf.o
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 // A little of everything that an object file can hold; read by tests, never loaded.
-// clang-19 -target bpf -g -O2 -I/usr/include/x86_64-linux-gnu -ffile-prefix-map=$PWD/= -c features.bpf.c -o features.bpf.o && llvm-strip-19 -g features.bpf.o
+// clang-19 -target bpf -g -O2 -I/usr/include/x86_64-linux-gnu -fdebug-prefix-map=$PWD= -c features.bpf.c -o features.bpf.o && llvm-strip-19 -g features.bpf.o
 #include <linux/bpf.h>
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
