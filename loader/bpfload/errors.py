@@ -24,6 +24,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Self
 
 #: libbpf's own error numbers (tools/lib/bpf/libbpf.h, enum libbpf_errno); returned where no errno fits.
@@ -247,3 +248,13 @@ def errno_name(code: int) -> str:
     if code == ENOTSUPP:
         return "ENOTSUPP"
     return _errno.errorcode.get(code, str(code))
+
+
+def near(name: str, known: Iterable[str], count: int = 3) -> tuple[str, ...]:
+    """Return up to `count` of the `known` names that come near `name`, best first."""
+    import difflib
+
+    known = sorted({*known} - {""})
+    inside = sorted((candidate for candidate in known if name and name in candidate), key=len)
+    close = difflib.get_close_matches(name, known, n=count, cutoff=0.6 if len(name) > 3 else 0.5)
+    return tuple(dict.fromkeys((*close, *inside)))[:count]

@@ -68,10 +68,3 @@ def number(text: str) -> int:
     if not 0 <= value < 1 << 32:
         raise UsageError(f"{text!r} is not an id")
     return value
-
-
-def near(name: str, known: Iterable[str]) -> tuple[str, ...]:
-    """Return up to three names that come near `name`, best first."""
-    import difflib
-
-    return tuple(difflib.get_close_matches(name, sorted(set(known) - {""}), n=3, cutoff=0.6))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bpfload.abi import consts
 from bpfload.abi.names import MAP_TYPE_NAMES, name_of
-from bpfload.errors import BpfError, NotFoundError
+from bpfload.errors import BpfError, NotFoundError, near
 from bpfload.inspect import devices, ids
 from bpfload.inspect.owners import Holders, Owner, fdinfo, fdinfo_number
 from bpfload.inspect.programs import type_name as program_type_name
@@ -116,6 +116,6 @@ def find(kind: str, value: str) -> list[Map]:
 
 def _near(name: str) -> tuple[str, ...]:
     try:
-        return ids.near(name, {item.info().name for item in every()})
+        return near(name, {item.info().name for item in every()})
     except BpfError:
         return ()

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from bpfload.abi import consts
 from bpfload.abi.consts import CAP_NET_ADMIN
-from bpfload.errors import BpfError, KernelError, NotFoundError
-from bpfload.inspect import ids, links, programs
+from bpfload.errors import BpfError, KernelError, NotFoundError, near
+from bpfload.inspect import links, programs
 from bpfload.kernel.capabilities import permission_hint
 from bpfload.objects.program import Program
 from bpfload.syscall import bpf, netlink
@@ -133,7 +133,7 @@ def index_of(name: str) -> int:
     except OSError:
         known = [found for _, found in socket.if_nameindex()]
         raise NotFoundError(
-            f"no network device is called {name!r} here", candidates=ids.near(name, known), errno_code=errno.ENODEV
+            f"no network device is called {name!r} here", candidates=near(name, known), errno_code=errno.ENODEV
         ) from None
 
 

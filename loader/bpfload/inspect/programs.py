@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bpfload.abi import consts
 from bpfload.abi.names import PROG_TYPE_NAMES, name_of
-from bpfload.errors import BpfError, NotFoundError, UsageError
+from bpfload.errors import BpfError, NotFoundError, UsageError, near
 from bpfload.inspect import devices, ids
 from bpfload.inspect.owners import Holders, Owner, fdinfo, fdinfo_number
 from bpfload.objects.program import Program
@@ -151,6 +151,6 @@ def _is_called(program: Program, name: str) -> bool:
 
 def _near(name: str) -> tuple[str, ...]:
     try:
-        return ids.near(name, {program.info().name for program in every()})
+        return near(name, {program.info().name for program in every()})
     except BpfError:
         return ()

@@ -9,7 +9,6 @@ BPFFS = "/sys/fs/bpf"
 # include/uapi/linux/magic.h
 BPF_FS_MAGIC = 0xCAFE4A11
 TRACEFS_MAGIC = 0x74726163
-CGROUP2_SUPER_MAGIC = 0x63677270
 
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from bpfload.errors import NotFoundError
+from bpfload.errors import NotFoundError, near
 from bpfload.kernel import mounts
 
 PLACES = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
@@ -87,12 +87,3 @@ def raw_tracepoints() -> list[str]:
     if not names:
         names.update(name for category, name in available_events() if category != "syscalls")
     return sorted(names)
-
-
-def near(name: str, known: list[str], count: int = 3) -> tuple[str, ...]:
-    """Return up to `count` of the `known` names that come near `name`, best first."""
-    import difflib
-
-    inside = sorted((candidate for candidate in known if name and name in candidate), key=len)
-    close = difflib.get_close_matches(name, known, n=count, cutoff=0.6 if len(name) > 3 else 0.5)
-    return tuple(dict.fromkeys((*close, *inside)))[:count]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from bpfload.errors import KernelError, NotFoundError, UsageError
+from bpfload.errors import KernelError, NotFoundError, UsageError, near
 from bpfload.objects.link import Link
 from bpfload.syscall import bpf
 
@@ -39,7 +39,7 @@ def _explain(error: KernelError, spec: ProgramSpec, name: str) -> KernelError | 
         # Trace events are written category/name or category:name; raw tracepoints have no category.
         bare = name.replace(":", "/").rpartition("/")[2]
         known = tracefs.raw_tracepoints()
-        candidates = (bare,) if bare != name and bare in known else tracefs.near(bare, known)
+        candidates = (bare,) if bare != name and bare in known else near(bare, known)
         return NotFoundError(
             f"program {spec.name!r}: this kernel has no raw tracepoint {name!r}",
             candidates=candidates,

@@ -46,7 +46,7 @@ def device_index(name: str) -> int:
     try:
         return socket.if_nametoindex(name)
     except OSError:
-        from bpfload.kernel.tracefs import near
+        from bpfload.errors import near
 
         known = [device for _, device in socket.if_nameindex()]
         close = near(name, known)

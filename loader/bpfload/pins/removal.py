@@ -72,7 +72,7 @@ def _require_pin(path: str) -> None:
 
 
 def _nothing_there(path: str) -> NotFoundError:
-    from bpfload.kernel.tracefs import near
+    from bpfload.errors import near
 
     parent, name = os.path.split(path)
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-import os
 
 from bpfload.errors import KernelError
 
@@ -43,6 +42,3 @@ def write(address: int, data: bytes) -> None:
 def read(address: int, size: int) -> bytes:
     """Copy bytes from mapped memory."""
     return ctypes.string_at(address, size)
-
-
-PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
