@@ -80,6 +80,8 @@ def _print(session: Session, verdicts: Iterator[Verdict], before: dict[tuple[str
         objects.add(verdict.object)
         ok += verdict.ok
         session.line(line_of(verdict))
+        if verdict.error is not None and verdict.error.hint:
+            session.line(f"       {verdict.error.hint}")
         if not verdict.ok and session.debug and isinstance(verdict.error, VerifierError):
             session.line(verdict.error.log)
         if before is not None:

@@ -183,7 +183,7 @@ class Decoder:
             convert = self._bits_to_python(found, bits)
         else:
             hexadecimal = Raw if self.style == PLAIN else str
-            convert = lambda value: hexadecimal(f"{value:#x}")  # noqa: E731
+            convert = lambda value: hexadecimal(f"{value:#x}")  # noqa: E731 - one of several forms of the same closure
         return lambda data, offset: convert(number(data, offset + skip) >> shift & mask)
 
     def _bits_to_python(self, found: t.Type, bits: int) -> Callable[[int], Any]:
@@ -269,12 +269,12 @@ class Decoder:
         code = self._element_format(found.elem)
         if code:
             unpack = struct.Struct(f"{self._order}{count}{code}").unpack_from
-            whole: Decode = lambda data, offset: list(unpack(data, offset))  # noqa: E731
+            whole: Decode = lambda data, offset: list(unpack(data, offset))  # noqa: E731 - one of several forms of the same closure
         else:
             steps = (
                 [i * elem_size for i in range(count)] if count <= MAX_EMPTY_ELEMENTS else range(0, count * elem_size, elem_size)
             )
-            whole = lambda data, offset: [elem(data, offset + step) for step in steps]  # noqa: E731
+            whole = lambda data, offset: [elem(data, offset + step) for step in steps]  # noqa: E731 - one of several forms of the same closure
         if count and self._is_char(found.elem):
             whole = self._text_or(whole, count)
         return count * elem_size, whole

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from bpfload.errors import BpfError
 from bpfload.inspect.arrival import ArrivalTable
+from bpfload.kernel.mounts import mount_points
 from bpfload.objects import opening
 from bpfload.syscall import bpf
 
@@ -123,22 +124,12 @@ def fdinfo_number(text: str, key: str) -> int | None:
 def pinned_objects(kind: str) -> ArrivalTable:
     """Return the paths at which objects of `kind` are pinned, by object id, on every bpffs that this process sees."""
     table = ArrivalTable()
-    for mount in _bpffs_mounts():
+    for mount in mount_points("bpf"):
         for path in _files(mount):
             ident = _id_at(path, kind)
             if ident is not None:
                 table.add(ident, path)
     return table
-
-
-def _bpffs_mounts() -> list[str]:
-    with open("/proc/mounts", encoding="utf-8", errors="surrogateescape") as file:
-        rows = [line.split(" ") for line in file]
-    return [
-        row[1].replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
-        for row in rows
-        if len(row) > 2 and row[2].startswith("bpf")
-    ]
 
 
 def _files(directory: str) -> Iterator[str]:
