@@ -169,7 +169,8 @@ def test_functions_of_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
     declared = builder.add_func("function_of_a_module", builder.add_func_proto(0), 2)
     spec = ObjectSpec("object", btf=builder.build("object"))
     spec.externs = {"function_of_a_module": ExternSpec("function_of_a_module", "kfunc", type_id=declared)}
-    session = SimpleNamespace(spec=spec, options=LoadOptions(), externs={}, kconfig_value=None, fd_array=[])
+    fields = {"spec": spec, "options": LoadOptions(), "externs": {}, "kconfig_value": None, "fd_array": []}
+    session = SimpleNamespace(**fields, module_fd=lambda module: module.fd)
     externs.resolve(session)  # type: ignore[arg-type]
     found = session.externs["function_of_a_module"]
     assert (found.kind, found.btf_id, found.fd_index, session.fd_array) == ("btf", module.function, 1, [0, 77])

@@ -106,34 +106,23 @@ class ModuleBtf:
     def __init__(self, ident: int, name: str) -> None:
         self.id = ident
         self.name = name
-        self._fd = -1
         self._btf: Btf | None = None
 
-    @property
-    def fd(self) -> int:
-        """An fd of the BTF object, opened when first asked for and then kept, for whoever asks. Raises KernelError."""
-        if self._fd < 0:
-            self._fd = bpf.btf_get_fd_by_id(self.id)
-        return self._fd
+    def open(self) -> int:
+        """Return a new fd of the BTF object, which is the caller's to close. Raises KernelError."""
+        return bpf.btf_get_fd_by_id(self.id)
 
     @property
     def btf(self) -> Btf:
         """The module's types, on top of the kernel's. Raises KernelError, FormatError."""
         if self._btf is None:
-            fd = self._fd if self._fd >= 0 else bpf.btf_get_fd_by_id(self.id)
+            fd = self.open()
             try:
                 content = _content(fd)
             finally:
-                if fd != self._fd:
-                    os.close(fd)
+                os.close(fd)
             self._btf = Btf.parse(content, base=vmlinux(), name=self.name)
         return self._btf
-
-    def close(self) -> None:
-        """Close the fd, if there is one."""
-        if self._fd >= 0:
-            fd, self._fd = self._fd, -1
-            os.close(fd)
 
 
 _modules: dict[int, ModuleBtf] = {}
@@ -143,8 +132,7 @@ _others: set[int] = set()
 def modules() -> list[ModuleBtf]:
     """Return the modules that are loaded now and have BTF, in the order of their ids.
 
-    The same objects are returned every time; a module's fd, once opened, is closed when this finds the module gone, or by
-    `close_modules`. Nothing is returned to whom the kernel doesn't show them. Raises KernelError.
+    The same objects are returned every time. Nothing is returned to whom the kernel doesn't show them. Raises KernelError.
 
     Source: load_module_btfs() in tools/lib/bpf/libbpf.c.
     """
@@ -162,20 +150,11 @@ def modules() -> list[ModuleBtf]:
             others.add(ident)
         else:
             seen[ident] = module
-    for gone in _modules.keys() - seen.keys():
-        _modules[gone].close()
     _modules.clear()
     _modules.update(seen)
     _others.clear()
     _others.update(others)
     return list(seen.values())
-
-
-def close_modules() -> None:
-    """Forget the modules, and close their fds."""
-    for module in _modules.values():
-        module.close()
-    _modules.clear()
 
 
 def _may_have_modules() -> bool:

@@ -9,7 +9,7 @@ import errno
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from bpfload.btf.types import KIND_FUNC, KIND_VAR
+from bpfload.btf.types import KIND_FUNC, KIND_FWD, KIND_PTR, KIND_VAR
 from bpfload.errors import BpfError, FormatError, LinkError
 from bpfload.linker import ExternValue
 from bpfload.spec import ExternSpec
@@ -37,7 +37,7 @@ def resolve(session: Session) -> None:
     typed = [extern for extern in externs if extern.kind != "kconfig" and extern.type_id]
     if typed:
         assert spec.btf is not None
-        found |= _Typed(spec.btf, session.fd_array).resolve(typed)
+        found |= _Typed(spec.btf, session).resolve(typed)
     for extern in externs:
         if extern.name not in found:
             if not extern.weak:
@@ -170,13 +170,13 @@ def _resolve_addresses(externs: Iterable[ExternSpec]) -> dict[str, ExternValue]:
 
 
 class _Typed:
-    """Looks up variables and functions in the kernel's BTF, then in modules'. `fd_array`: gets the modules' fds."""
+    """Looks up variables and functions in the kernel's BTF, then in modules'. The session's `fd_array` gets the modules' fds."""
 
-    def __init__(self, local: Btf, fd_array: list[int]) -> None:
+    def __init__(self, local: Btf, session: Session) -> None:
         from bpfload.kernel import btf as kernel_btf
 
         self.local = local
-        self.fd_array = fd_array
+        self.session = session
         self.kernel = kernel_btf.vmlinux()
         self._modules: list[ModuleBtf] | None = None
 
@@ -223,7 +223,7 @@ class _Typed:
 
             mine, other = c_type(self.local, extern.type_id), c_type(btf, target)
             raise LinkError(f"extern {extern.name!r} is declared as {mine}, and is {other} in {btf.name}", symbol=extern.name)
-        return ExternValue("btf", btf_id=type_id, btf_fd=module.fd if module else 0)
+        return ExternValue("btf", btf_id=type_id, btf_fd=self._fd(module))
 
     def _function(self, extern: ExternSpec) -> ExternValue | None:
         place = self._find(extern.essential_name or extern.name, KIND_FUNC)
@@ -237,26 +237,33 @@ class _Typed:
                 return None
             from bpfload.btf.names import declaration
 
+            hint = "Take the declaration from the vmlinux.h of this kernel."
+            if _undefined(self.local, mine):
+                hint = "A struct that the object only declares matches none: give it members, whichever. " + hint
             raise LinkError(
                 f"function {extern.name!r} is declared as {declaration(self.local, extern.type_id)!r}, "
                 f"and is {declaration(btf, type_id)!r} in {btf.name}",
                 symbol=extern.name,
-                hint="Take the declaration from the vmlinux.h of this kernel.",
+                hint=hint,
             )
-        return ExternValue("btf", btf_id=type_id, btf_fd=module.fd if module else 0, fd_index=self._fd_index(extern, module))
+        return ExternValue("btf", btf_id=type_id, btf_fd=self._fd(module), fd_index=self._fd_index(extern, module))
+
+    def _fd(self, module: ModuleBtf | None) -> int:
+        """Return an fd of a module's BTF; 0 for vmlinux."""
+        return self.session.module_fd(module) if module else 0
 
     def _fd_index(self, extern: ExternSpec, module: ModuleBtf | None) -> int:
         """Return the index of a module's BTF fd in the array that is given along with the program; 0 for vmlinux."""
         if module is None:
             return 0
-        fds = self.fd_array
+        fds, fd = self.session.fd_array, self._fd(module)
         if not fds:
             fds.append(0)  # index 0 in an instruction means vmlinux
-        if module.fd not in fds:
+        if fd not in fds:
             if len(fds) == _MAX_FD_INDEX:
                 raise LinkError(f"function {extern.name!r} is in one module too many", symbol=extern.name)
-            fds.append(module.fd)
-        return fds.index(module.fd)
+            fds.append(fd)
+        return fds.index(fd)
 
 
 def _may_be_missing(extern: ExternSpec, what: str) -> None:
@@ -267,6 +274,13 @@ def _may_be_missing(extern: ExternSpec, what: str) -> None:
             symbol=extern.name,
             hint=f"A newer kernel or a module may have it. {_WEAK_HINT}",
         )
+
+
+def _undefined(btf: Btf, prototype: int) -> bool:
+    """Whether a function prototype has a pointer to a struct or union that is declared without members."""
+    entry = btf.type(prototype)
+    pointers = [btf.type(btf.resolve(ident)) for ident in (entry.type_id, *(each.type_id for each in entry.params))]
+    return any(each.kind == KIND_PTR and btf.type(btf.resolve(each.type_id)).kind == KIND_FWD for each in pointers)
 
 
 def _compatible(local: Btf, mine: int, target: Btf, other: int) -> bool:

@@ -21,6 +21,7 @@ from bpfload.objects.program import Program
 from bpfload.spec import MapSpec, ObjectSpec, ProgramSpec
 
 if TYPE_CHECKING:
+    from bpfload.kernel.btf import ModuleBtf
     from bpfload.load.object import Object
     from bpfload.load.struct_ops import StructOps
 
@@ -48,6 +49,7 @@ class Session:
         self.core_notes: dict[int, dict[int, str]] = {}
         self.linked: list[LinkedProgram] = []
         self.fd_array: list[int] = []
+        self._module_fds: dict[int, int] = {}
         self.notes: list[str] = list(spec.warnings)
         self.logs: dict[str, str] = {}
         self._maps: dict[str, Map] = {}
@@ -81,6 +83,14 @@ class Session:
             for start, function in linked.functions
             for slot, text in self.core_notes.get(id(function), {}).items()
         }
+
+    def module_fd(self, module: ModuleBtf) -> int:
+        """An fd of a module's BTF, open for as long as the load lasts; programs and maps keep the BTF alive."""
+        fd = self._module_fds.get(module.id)
+        if fd is None:
+            fd = self._module_fds[module.id] = module.open()
+            self.stack.callback(os.close, fd)
+        return fd
 
     # --- what the passes leave ----------------------------------------------------------------------------------
 

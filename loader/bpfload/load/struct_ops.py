@@ -87,7 +87,7 @@ def _fit(session: Session, spec: MapSpec) -> StructOps:
     local = session.spec.btf
     assert local is not None
     assert spec.struct_ops is not None
-    kernel = _kernel_types(essential_name(spec.struct_ops.type_name))
+    kernel = _kernel_types(session, essential_name(spec.struct_ops.type_name))
     mine = local.type(spec.struct_ops.type_id)
     result = StructOps(kernel.value.size, kernel.value.id, kernel.btf_fd, bytearray(kernel.value.size))
     programs = dict(spec.struct_ops.programs)
@@ -137,7 +137,7 @@ def _set_function(
     result.functions.append((place, name))
 
 
-def _kernel_types(name: str) -> _KernelTypes:
+def _kernel_types(session: Session, name: str) -> _KernelTypes:
     from bpfload.kernel import btf as kernel_btf
 
     value_name = _VALUE_PREFIX + name
@@ -147,7 +147,7 @@ def _kernel_types(name: str) -> _KernelTypes:
         for module in kernel_btf.modules():
             value_id = module.btf.find(value_name, KIND_STRUCT)
             if value_id:
-                btf, fd = module.btf, module.fd
+                btf, fd = module.btf, session.module_fd(module)
                 break
         else:
             raise LinkError(f"this kernel has no struct_ops {name!r} (struct {value_name})", errno_code=errno.ESRCH)

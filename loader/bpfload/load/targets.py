@@ -45,7 +45,7 @@ def find(session: Session, program: ProgramSpec) -> tuple[int, int]:
             program=program.name,
             hint="Load that program first and name it (--attach-to PIN, or LoadOptions.attach_to).",
         )
-    return _in_kernel(program, name)
+    return _in_kernel(session, program, name)
 
 
 def _in_program(fd: int, name: str, program: ProgramSpec) -> int:
@@ -64,7 +64,7 @@ def _in_program(fd: int, name: str, program: ProgramSpec) -> int:
     return found
 
 
-def _in_kernel(program: ProgramSpec, target: str) -> tuple[int, int]:
+def _in_kernel(session: Session, program: ProgramSpec, target: str) -> tuple[int, int]:
     from bpfload.kernel import btf as kernel_btf
 
     prefix, kind, noun = _FORMS.get(program.attach_type, _FUNCTION)
@@ -81,7 +81,7 @@ def _in_kernel(program: ProgramSpec, target: str) -> tuple[int, int]:
         if not module or entry.name.startswith(module):
             found = entry.btf.find(prefix + name, kind)
             if found >= entry.btf.start_id:
-                return found, entry.fd
+                return found, session.module_fd(entry)
     raise _unknown(name, noun, vmlinux, prefix, kind, "this kernel has", errno.ESRCH).within(f"program {program.name!r}")
 
 

@@ -60,7 +60,8 @@ def session(*specs: ExternSpec, make: Callable[[BtfBuilder], object] = lambda b:
     size = max((extern.offset + extern.size for extern in specs), default=0)
     spec.maps = {"object.kconfig": MapSpec("object.kconfig", kind="kconfig", value_size=size)}
     options = SimpleNamespace(kconfig=overlay)
-    return SimpleNamespace(spec=spec, options=options, externs={}, kconfig_value=None, fd_array=[])
+    fields = {"spec": spec, "options": options, "externs": {}, "kconfig_value": None, "fd_array": []}
+    return SimpleNamespace(**fields, module_fd=lambda module: module.fd)
 
 
 def option(name: str, kind: str = "int", size: int = 4, *, offset: int = 0, weak: bool = False) -> ExternSpec:
