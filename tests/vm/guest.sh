@@ -21,7 +21,7 @@ mkdir -p "/lib/modules/$release" && mount --bind "$(cat $share/modules)" "/lib/m
 cp "$(cat $share/config)" "/boot/config-$release"
 ip link set lo up
 # What tests make the kernel load by itself, loaded before they count: a module brings a BTF of its own.
-for module in veth netkit dummy tun sch_ingress cls_bpf act_bpf; do
+for module in veth netkit dummy tun sch_ingress cls_bpf act_bpf nf_conntrack; do
 	modprobe --quiet $module
 done
 hostname vm

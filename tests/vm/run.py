@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in options.kernel or list(KERNELS):
         kernel = prepare(name)
         say(f"{name} (Linux {kernel.release}): {shlex.join(command)}")
-        environment = {"BPFLOAD_REQUIRE_KERNEL": "1"}
+        environment = {"BPFLOAD_REQUIRE_KERNEL": "1", "BPFLOAD_NO_POLICY": "1"}
         outcome = run_in(
             kernel,
             command,
