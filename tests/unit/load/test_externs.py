@@ -222,3 +222,18 @@ class TestFunctions:
         weak = session(ExternSpec("do_it", "kfunc", type_id=3, weak=True), make=function("do_it", 2))
         externs.resolve(weak)
         assert weak.externs["do_it"].kind == "missing"
+
+    def test_a_struct_that_is_only_declared(self, kernel: Kernel) -> None:
+        """`struct task;` is no match for the kernel's struct, however alike the two prototypes look."""
+        split = BtfBuilder(base=kernel.btf)
+        split.add_func("look_at", split.add_func_proto(0, [("task", split.add_pointer(kernel.btf.find("task")))]))
+        kernel.modules[:] = [SimpleNamespace(btf=split.build("some_module"), fd=77, name="some_module")]
+
+        def make(builder: BtfBuilder, *, defined: bool) -> None:
+            task = builder.add_struct("task", 4, []) if defined else builder.add_fwd("task")
+            builder.add_func("look_at", builder.add_func_proto(0, [("task", builder.add_pointer(task))]))
+
+        extern = ExternSpec("look_at", "kfunc", type_id=4)
+        externs.resolve(session(extern, make=lambda builder: make(builder, defined=True)))
+        error = fails(session(extern, make=lambda builder: make(builder, defined=False)), errno.EINVAL, "in some_module")
+        assert "only declares" in error.hint
