@@ -58,6 +58,10 @@ _HINTS: tuple[tuple[str, str], ...] = (
         "failed to find the address for kernel symbol",
         "Programs can refer to the kernel's variables only where it was built with CONFIG_KALLSYMS_ALL.",
     ),
+    (
+        "is not modifiable",
+        "fmod_ret takes security_* functions, and those for error injection where the kernel has CONFIG_FUNCTION_ERROR_INJECTION.",
+    ),
     ("unknown func", _NO_HELPER),
     ("program of this type cannot use helper", _NO_HELPER),
 )
