@@ -60,7 +60,7 @@ _HINTS: tuple[tuple[str, str], ...] = (
     ),
     (
         "is not modifiable",
-        "fmod_ret takes security_* functions, and those for error injection where the kernel has CONFIG_FUNCTION_ERROR_INJECTION.",
+        "fmod_ret takes security_* functions, and those for error injection of kernels with CONFIG_FUNCTION_ERROR_INJECTION.",
     ),
     ("unknown func", _NO_HELPER),
     ("program of this type cannot use helper", _NO_HELPER),
