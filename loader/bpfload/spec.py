@@ -7,11 +7,14 @@ An `ObjectSpec` is what `bpfload.elf.read` makes of an object file. It may be ed
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from struct import iter_unpack
 from typing import TYPE_CHECKING, Any
 
 from bpfload.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bpfload.btf import Btf
 
 # Relocation kinds: what the instruction refers to, and so how it is patched.
@@ -218,6 +221,13 @@ class SectionInfo(Record):
     def count(self) -> int:
         """Number of records."""
         return len(self.data) // self.record_size
+
+    def core_relocations(self) -> Iterator[tuple[int, int, int, int]]:
+        """Yield the CO-RE relocations: instruction offset (bytes), type id, offset of the access string, kind.
+
+        Source: struct bpf_core_relo in include/uapi/linux/bpf.h.
+        """
+        return iter_unpack(f"<4I{self.record_size - 16}x", self.data)
 
 
 @dataclass(slots=True, eq=False, repr=False)

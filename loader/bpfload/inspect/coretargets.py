@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from struct import iter_unpack
 from typing import TYPE_CHECKING
 
 from bpfload.btf.core import CoreResolver, patch
@@ -54,7 +53,7 @@ def _column(spec: ObjectSpec, name: str, target: Btf) -> dict[tuple[str, int], C
     found = {}
     for section, info in spec.btf_ext.core_relos.items():
         functions = [function for function in spec.programs if function.section == section]
-        for offset, type_id, access, kind in iter_unpack(f"<4I{info.record_size - 16}x", info.data):
+        for offset, type_id, access, kind in info.core_relocations():
             try:
                 result = resolver.resolve(type_id, spec.btf.string(access), kind)
                 found[section, offset] = _outcome(name, result, _fits(functions, offset, result))

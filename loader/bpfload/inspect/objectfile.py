@@ -6,7 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from struct import iter_unpack, unpack_from
+from struct import unpack_from
 from typing import TYPE_CHECKING
 
 from bpfload import elf
@@ -208,7 +208,7 @@ def _core_relocations(spec: ObjectSpec, kernels: Sequence[str | os.PathLike[str]
         found_in = outcomes(spec, kernels)
     for section, info in spec.btf_ext.core_relos.items():
         functions = [program for program in spec.programs if program.section == section]
-        for offset, type_id, access, kind in iter_unpack(f"<4I{info.record_size - 16}x", info.data):
+        for offset, type_id, access, kind in info.core_relocations():
             for function in functions:
                 if function.offset <= offset < function.offset + len(function.insns):
                     where = found_in.get((section, offset))

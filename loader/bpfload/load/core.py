@@ -7,7 +7,6 @@ not loaded are left alone.
 from __future__ import annotations
 
 from bisect import bisect_right
-from struct import iter_unpack
 from typing import TYPE_CHECKING
 
 from bpfload.btf.core import CoreResolver, patch
@@ -85,7 +84,7 @@ def _relocate_section(
     starts = [function.offset for function in functions]
     patched: dict[int, bytearray] = {}
     assert spec.btf is not None
-    for number, (offset, type_id, access, kind) in enumerate(_records(info)):
+    for number, (offset, type_id, access, kind) in enumerate(info.core_relocations()):
         if offset % _SLOT:
             raise LinkError(f"CO-RE relocation {number} of section {info.section} is at the odd offset {offset}")
         place = bisect_right(starts, offset) - 1
@@ -107,11 +106,6 @@ def _relocate_section(
             raise
     for place, insns in patched.items():
         code[id(functions[place])] = bytes(insns)
-
-
-def _records(info: SectionInfo) -> Iterable[tuple[int, int, int, int]]:
-    """The records: instruction offset (bytes), type id, offset of the access string, kind."""
-    return iter_unpack(f"<4I{info.record_size - 16}x", info.data)
 
 
 def _failure(text: str, failure: str) -> str:
