@@ -22,7 +22,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from support import namespaces, system  # noqa: E402
-from support.paths import HELLO, REPO  # noqa: E402
+from support.paths import HELLO, cache_directory  # noqa: E402
 from support.process import bpfload_command, bpftool_command, find_tool, run, tool_version  # noqa: E402
 
 CORE = HERE / "core.bpf.o"
@@ -128,7 +128,7 @@ def libbpf_program(directory: Path) -> list[str] | None:
         return None
     output = directory / "libbpf_times"
     source = HERE / "libbpf_times.c"
-    cache = Path(os.environ.get("BPFLOAD_CACHE") or REPO / ".cache")
+    cache = cache_directory()
     for libbpf in sorted(cache.glob("conformance/source-*/libbpf"), reverse=True):
         words: list[str | os.PathLike[str]] = [
             "-I",
@@ -212,7 +212,7 @@ def kernel_btf() -> None:
 
 def selftests() -> None:
     """`bpfload check` over the kernel's selftests, beside libbpf: only where `make conformance` has prepared them."""
-    cache = Path(os.environ.get("BPFLOAD_CACHE") or REPO / ".cache") / "conformance"
+    cache = cache_directory() / "conformance"
     with section("bpfload check over the kernel's selftests"):
         references = [path for path in sorted(cache.glob("reference-*")) if os.access(path, os.X_OK)]
         objects = sorted(cache.glob("objects-*/*.bpf.o"))

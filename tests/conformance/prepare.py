@@ -18,18 +18,22 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tarfile
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from support.packages import Preparation
+from support.paths import cache_directory
+
 HERE = Path(__file__).resolve().parent
-PROJECT = HERE.parent.parent
 
 SOURCE_PACKAGE = "linux-source-6.12"
 CLANG_PACKAGE = "clang-19"
+
+_preparation = Preparation("conformance")
+say, run = _preparation.say, _preparation.run
+
 #: A file that shows that a package is there, and the package.
 NEEDED = {
     f"/usr/src/{SOURCE_PACKAGE}.tar.xz": SOURCE_PACKAGE,
@@ -80,41 +84,6 @@ class Prepared:
     reference: Path
     #: name of a source that doesn't compile -> the compiler's first error
     failed: dict[str, str]
-
-
-def cache_directory() -> Path:
-    """Return the project's cache, created if it isn't there."""
-    path = Path(os.environ.get("BPFLOAD_CACHE") or PROJECT / ".cache").absolute()
-    path.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-def say(text: str) -> None:
-    print(f"conformance: {text}", file=sys.stderr, flush=True)
-
-
-def run(command: Sequence[str | Path], *, cwd: Path | None = None) -> str:
-    """Run a command and return its output; show the end of it if it fails."""
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
-    if done.returncode:
-        shown = " ".join(map(str, command))
-        raise SystemExit(f"conformance: {shown}: exit status {done.returncode}\n{(done.stdout + done.stderr)[-3000:]}")
-    return done.stdout
-
-
-def install_packages() -> None:
-    """Install by name those of Debian's packages that are not there."""
-    missing = [package for path, package in NEEDED.items() if not Path(path).exists()]
-    if not missing:
-        return
-    if os.geteuid() != 0:
-        raise SystemExit(f"conformance: not installed, and this is not root: {' '.join(missing)}")
-    say(f"installing {' '.join(missing)}")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["apt-get", "-q", "update"], ["apt-get", "-q", "install", "-y", "--no-install-recommends", *missing]):
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise SystemExit(f"conformance: {' '.join(command)}: {done.stderr[-2000:]}")
 
 
 def package_version(package: str) -> str:
@@ -242,9 +211,9 @@ def prepare(given: Path | None = None) -> Prepared:
 
     `given`: a directory of objects to take instead of compiling them for the running kernel.
     """
-    install_packages()
+    _preparation.install(NEEDED)
     cache = cache_directory() / "conformance"
-    cache.mkdir(exist_ok=True)
+    cache.mkdir(parents=True, exist_ok=True)
     source = prepare_source(cache)
     reference = prepare_reference(cache, source)
     objects = given or prepare_objects(cache, source)

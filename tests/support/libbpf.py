@@ -13,10 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from ctypes import POINTER, c_bool, c_char_p, c_int, c_size_t, c_uint32, c_void_p
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from support import system
-from support.paths import REPO
+from support.paths import cache_directory
 
 _OBJ_GET_INFO_BY_FD = 15
 _TAG_AT, _PROG_NAME_AT = 8, 64  # struct bpf_prog_info
@@ -74,7 +73,7 @@ class Outcome:
 
 def path() -> str | None:
     """Return the newest libbpf there is, None without any."""
-    cache = Path(os.environ.get("BPFLOAD_CACHE") or REPO / ".cache")
+    cache = cache_directory()
     for found in sorted(cache.glob("peers/bpftool-*/libbpf.so"), reverse=True):
         return str(found)
     try:

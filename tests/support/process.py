@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from support.paths import REPO
+from support.paths import cache_directory
 
 Argument = str | os.PathLike[str] | int
 
@@ -78,7 +78,7 @@ def bpftool_command() -> str | None:
     named = os.environ.get("BPFTOOL")
     if named:
         return named
-    cache = Path(os.environ.get("BPFLOAD_CACHE") or REPO / ".cache")
+    cache = cache_directory()
     for path in sorted(cache.glob("peers/bpftool-*/bpftool"), reverse=True):
         return str(path)
     return shutil.which("bpftool", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")

@@ -23,11 +23,11 @@ mount -t 9p -o "$options,ro,cache=loose" root /lower || fail "can't mount the ro
 mount -t 9p -o "$options" share /share || fail "can't mount the shared directory"
 mount -t tmpfs -o size=75% tmpfs /upper || fail "no tmpfs"
 mkdir /upper/upper /upper/work
-mount -t overlay -o lowerdir=/lower,upperdir=/upper/upper,workdir=/upper/work overlay /root || fail "no overlay"
+mount -t overlay -o lowerdir=/lower,upperdir=/upper/upper,workdir=/upper/work overlay /guest || fail "no overlay"
 
-mkdir -p /root/run/vm-share
-mount --move /share /root/run/vm-share || mount --bind /share /root/run/vm-share
+mkdir -p /guest/run/vm-share
+mount --move /share /guest/run/vm-share || mount --bind /share /guest/run/vm-share
 for directory in proc sys dev; do
-	mount --move /$directory /root/$directory
+	mount --move /$directory /guest/$directory
 done
-exec switch_root /root /bin/sh /run/vm-share/guest.sh
+exec switch_root /guest /bin/sh /run/vm-share/guest.sh

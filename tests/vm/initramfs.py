@@ -16,7 +16,7 @@ from vm.packages import Kernel
 HERE = Path(__file__).resolve().parent
 #: Needed before there is a root file system; one that a kernel doesn't have as a module is built in.
 MODULES = ("virtio_pci", "9pnet_virtio", "9p", "overlay")
-DIRECTORIES = ("bin", "dev", "lower", "modules", "proc", "root", "share", "sys", "upper")
+DIRECTORIES = ("bin", "dev", "guest", "lower", "modules", "proc", "share", "sys", "upper")
 
 
 class Cpio:

@@ -13,13 +13,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parent.parent.parent
+from support.packages import Preparation
+from support.paths import cache_directory
 
 #: What a kernel is called here -> how its version begins; of several the highest is taken.
 KERNELS = {"5.10": "5.10.", "6.1": "6.1.", "6.12": "6.12.", "newest": ""}
@@ -27,6 +25,10 @@ KERNELS = {"5.10": "5.10.", "6.1": "6.1.", "6.12": "6.12.", "newest": ""}
 SUITES = ("bullseye", "bookworm", "trixie", "bookworm-backports", "trixie-backports", "sid")
 SECURITY = ("bullseye-security", "bookworm-security", "trixie-security")
 METAPACKAGE = "linux-image-amd64"
+
+_preparation = Preparation("vm")
+say, run = _preparation.say, _preparation.run
+
 #: A file that shows that a package is there, and the package.
 NEEDED = {
     "/usr/bin/qemu-system-x86_64": "qemu-system-x86",
@@ -49,40 +51,6 @@ class Kernel:
     @property
     def modules(self) -> Path:
         return self.directory / "lib/modules" / self.release
-
-
-def say(text: str) -> None:
-    print(f"vm: {text}", file=sys.stderr, flush=True)
-
-
-def cache_directory() -> Path:
-    """Return this runner's part of the project's cache, created if it isn't there."""
-    path = Path(os.environ.get("BPFLOAD_CACHE") or PROJECT / ".cache").absolute() / "vm"
-    path.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-def run(command: Sequence[str | Path], *, environment: Mapping[str, str] | None = None, cwd: Path | None = None) -> str:
-    """Run a command and return its output; what it said is shown if it fails."""
-    full = {**os.environ, **(environment or {})}
-    done = subprocess.run(command, env=full, cwd=cwd, capture_output=True, text=True, check=False)
-    if done.returncode:
-        shown = " ".join(map(str, command))
-        raise SystemExit(f"vm: {shown}: exit status {done.returncode}\n{(done.stdout + done.stderr)[-3000:]}")
-    return done.stdout
-
-
-def install_packages() -> None:
-    """Install by name those of Debian's packages that are not there."""
-    missing = [package for path, package in NEEDED.items() if not Path(path).exists()]
-    if not missing:
-        return
-    if os.geteuid() != 0:
-        raise SystemExit(f"vm: not installed, and this is not root: {' '.join(missing)}")
-    say(f"installing {' '.join(missing)}")
-    environment = {"DEBIAN_FRONTEND": "noninteractive"}
-    run(["apt-get", "-q", "update"], environment=environment)
-    run(["apt-get", "-q", "install", "-y", "--no-install-recommends", *missing], environment=environment)
 
 
 # ---- apt ---------------------------------------------------------------------------------------------------------------
@@ -183,8 +151,9 @@ def prepare(name: str, *, update: bool = False) -> Kernel:
     """Return the kernel of a name in KERNELS, fetched if it isn't in the cache, or anew with `update`."""
     if name not in KERNELS:
         raise SystemExit(f"vm: no kernel {name!r}: there are {', '.join(KERNELS)}")
-    install_packages()
-    cache = cache_directory()
+    _preparation.install(NEEDED)
+    cache = cache_directory() / "vm"
+    cache.mkdir(parents=True, exist_ok=True)
     link = cache / "kernels" / name
     if link.exists() and not update:
         return Kernel(link.resolve().name, link.resolve())

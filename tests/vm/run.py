@@ -17,8 +17,9 @@ from pathlib import Path
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from support.paths import REPO
 from vm.machine import run_in
-from vm.packages import KERNELS, PROJECT, prepare, say
+from vm.packages import KERNELS, prepare, say
 
 #: What is written to the root file system is lost. A load killed at each system call takes hundreds of processes, each of
 #: which costs seconds under emulation; nothing in it depends on the kernel's version.
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         outcome = run_in(
             kernel,
             command,
-            directory=PROJECT,
+            directory=REPO,
             environment=environment,
             seconds=options.seconds,
             memory=options.memory,

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from support.paths import REPO
 from vm.initramfs import Cpio, load_order
 from vm.machine import guest_environment, quoted_script, run_in
-from vm.packages import KERNELS, PROJECT, mirrors, prepare
+from vm.packages import KERNELS, mirrors, prepare
 
 
 @pytest.mark.skipif(not Path("/bin/busybox").exists(), reason="no busybox to read the archive with")
@@ -64,7 +65,7 @@ def test_a_kernel_boots_and_loads_an_object(name: str) -> None:
     script = (
         "bpftool prog load samples/hello/hello.bpf.o /sys/fs/bpf/hello && bpftool -j prog show pinned /sys/fs/bpf/hello; exit 7"
     )
-    outcome = run_in(prepare(name), ["/bin/sh", "-c", script], directory=PROJECT, seconds=180)
+    outcome = run_in(prepare(name), ["/bin/sh", "-c", script], directory=REPO, seconds=180)
     assert outcome.status == 7
     # Its SHA-1 tag, or the SHA-256 tag of the kernels that changed to that.
     assert b"d35b94b4c0c10efb" in outcome.output or b"490c48c1179970a8" in outcome.output
