@@ -5,8 +5,8 @@ The way of an object file::
     spec = bpfload.read("hello.bpf.o")              # ObjectSpec: plain data, to be looked at and edited
     spec.set_value("limit", 100)
     with bpfload.load(spec) as live:                # Object: programs and maps in the kernel, all or nothing
-        link = bpfload.attach(live.program("hello"), spec.program("hello"), bpfload.Target(device="eth0"))
-        print(live.value("counter"))
+        with live.program("hello").attach_xdp("eth0"):
+            print(live.value("counter"))
 
 `deploy` and `unload` do the same with pins, for good; `check` asks the verifier only. Errors: `bpfload.errors`.
 
@@ -20,19 +20,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bpfload.elf import read
     from bpfload.errors import BpfError
-    from bpfload.links import Target, attach
+    from bpfload.links import Order, Target, attach
+    from bpfload.links.program import AttachableProgram as Program
     from bpfload.load import LoadOptions, Object, load
     from bpfload.load.check import Verdict, check
+    from bpfload.objects.attachment import Attachment
     from bpfload.objects.btf import BtfObject
     from bpfload.objects.link import Link
     from bpfload.objects.map import Map
-    from bpfload.objects.program import Program
     from bpfload.pins import Deployed, Unloaded, deploy, unload
     from bpfload.spec import ObjectSpec
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Attachment",
     "BpfError",
     "BtfObject",
     "Deployed",
@@ -41,6 +43,7 @@ __all__ = [
     "Map",
     "Object",
     "ObjectSpec",
+    "Order",
     "Program",
     "Target",
     "Unloaded",
@@ -55,6 +58,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Attachment": "objects.attachment",
     "BpfError": "errors",
     "BtfObject": "objects.btf",
     "Deployed": "pins",
@@ -63,7 +67,8 @@ _HOMES = {
     "Map": "objects.map",
     "Object": "load",
     "ObjectSpec": "spec",
-    "Program": "objects.program",
+    "Order": "links",
+    "Program": "links.program:AttachableProgram",
     "Target": "links",
     "Unloaded": "pins",
     "Verdict": "load.check",
@@ -83,4 +88,5 @@ def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"bpfload.{home}"), name)
+    module, _, attribute = home.partition(":")
+    return getattr(import_module(f"bpfload.{module}"), attribute or name)

@@ -1,235 +1,22 @@
 """bpfload beside its peers, measured in one run and printed as ratios: `make bench`.
 
-Never fails on a time: the machine is whatever it is, which is why each comparison runs both sides alternately and compares
+Each `bench_NAME.py` here has a `main(*, quick)`; names as arguments choose some of them (`run.py load`), `--quick` leaves the long ones
+out. Never fails on a time: the machine is whatever it is, which is why each comparison runs both sides alternately and compares
 medians. What can't be measured here (no root, no peer) is named and left out.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import resource
-import statistics
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from support import namespaces, system  # noqa: E402
-from support.paths import HELLO, cache_directory  # noqa: E402
-from support.process import bpfload_command, bpftool_command, find_tool, run, tool_version  # noqa: E402
-
-CORE = HERE / "core.bpf.o"
-IMPORTS = "import typer, elftools.elf.elffile"
-VMLINUX = Path("/sys/kernel/btf/vmlinux")
-
-
-class Times(NamedTuple):
-    """Seconds: by the clock, and of processor time, which a busy machine changes less."""
-
-    wall: float
-    cpu: float = 0.0
-
-
-def process_times(command: Sequence[str]) -> Times:
-    """Run a command to its end, output thrown away."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    start = time.perf_counter()
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
-    elapsed = time.perf_counter() - start
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)}: {done.stderr.decode(errors='replace').strip()}")
-    return Times(elapsed, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-
-
-def alternately(count: int, *sides: Callable[[], Times]) -> list[Times]:
-    """Run the sides in turn, so that whatever else the machine does hits all alike; return the median of each."""
-    times: list[list[Times]] = [[] for _ in sides]
-    for side in sides:
-        side()  # warms caches, on disk and in the kernel
-    for _ in range(count):
-        for side, taken in zip(sides, times, strict=True):
-            taken.append(side())
-    return [Times(*(statistics.median(column) for column in zip(*taken, strict=True))) for taken in times]
-
-
-def ms(seconds: float) -> str:
-    return f"{seconds * 1000:9.2f} ms"
-
-
-def title(text: str) -> None:
-    print(f"\n{text}", flush=True)
-
-
-def row(name: str, times: Times, base: Times | None = None, wanted: str = "") -> None:
-    ratio = f"  x {times.wall / base.wall:5.2f}" if base else " " * 9
-    cpu = f"  cpu {ms(times.cpu)}" if times.cpu else ""
-    cpu_ratio = f"  x {times.cpu / base.cpu:5.2f}" if base and base.cpu else " " * 9 if cpu else ""
-    print(f"  {name:<44}{ms(times.wall)}{ratio}{cpu}{cpu_ratio}  {wanted}".rstrip(), flush=True)
-
-
-@contextlib.contextmanager
-def section(text: str) -> Iterator[None]:
-    """Print a heading; what fails below it is said and doesn't stop the rest."""
-    title(text)
-    try:
-        yield
-    except Exception as error:
-        print(f"  not measured: {type(error).__name__}: {error}", flush=True)
-
-
-def whole_processes(bpffs: Path, bpftool: str | None) -> None:
-    """The commands, from start to end."""
-    ours = bpfload_command()
-    pin = bpffs / "bench"
-
-    def loads(command: Sequence[str]) -> Times:
-        elapsed = process_times([*command, str(HELLO), str(pin)])
-        os.unlink(pin)
-        return elapsed
-
-    with section("whole process: load and pin hello.bpf.o"):
-        sides = [
-            lambda: process_times([sys.executable, "-c", IMPORTS]),
-            lambda: process_times([sys.executable, "-c", "pass"]),
-            lambda: loads(ours),
-        ]
-        if bpftool:
-            sides.append(lambda: loads([bpftool, "prog", "load"]))
-        imports, nothing, load, *peer = alternately(25, *sides)
-        row("python -c 'pass'", nothing)
-        row(f"python -c '{IMPORTS}'", imports)
-        row("bpfload hello.bpf.o PATH", load, imports, "of the import alone; wanted: at most 1.25")
-        if peer:
-            row("bpftool prog load hello.bpf.o PATH", peer[0])
-            row("bpfload hello.bpf.o PATH", load, peer[0], "of bpftool")
-
-    with section("whole process: list the programs"):
-        loads(ours)  # says early what is wrong
-        sides = [lambda: process_times([*ours, "prog", "list"]), lambda: loads(ours)]
-        if bpftool:
-            sides.append(lambda: process_times([bpftool, "prog", "list"]))
-        listing, load, *peer = alternately(15, *sides)
-        row("bpfload prog list", listing, load, "of the load; wanted: below 1")
-        if peer:
-            row("bpftool prog list", peer[0])
-
-
-def libbpf_program(directory: Path) -> list[str] | None:
-    """Compile libbpf's side, against the newest libbpf that is there."""
-    if not find_tool("gcc"):
-        return None
-    output = directory / "libbpf_times"
-    source = HERE / "libbpf_times.c"
-    cache = cache_directory()
-    for libbpf in sorted(cache.glob("conformance/source-*/libbpf"), reverse=True):
-        words: list[str | os.PathLike[str]] = [
-            "-I",
-            libbpf / "include",
-            source,
-            libbpf / "libbpf.a",
-            "-lelf",
-            "-lz",
-            "-o",
-            output,
-        ]
-        if run("gcc", "-O2", *words, check=False).status == 0:
-            return [str(output)]
-    if run("gcc", "-O2", source, "-lbpf", "-o", output, check=False).status == 0:
-        return [str(output)]
-    return None
-
-
-def peer_times(program: list[str], path: Path, count: int) -> Times:
-    return Times(statistics.median(float(line) for line in run(*program, path, count).lines))
-
-
-def own_times(path: Path, count: int) -> Times:
-    """Open, load and close an object in a process of its own, several times: the median."""
-    code = (
-        "import sys, time\n"
-        "from bpfload.load import load\n"
-        "for _ in range(int(sys.argv[2])):\n"
-        "    start = time.perf_counter()\n"
-        "    load(sys.argv[1]).close()\n"
-        "    print(time.perf_counter() - start)\n"
-    )
-    lines = run(sys.executable, "-c", code, path, count).lines
-    return Times(statistics.median(float(line) for line in lines[1:]))  # the first imports and indexes
-
-
-def in_one_process(program: list[str] | None) -> None:
-    """Open, load, close, many times in one process."""
-    for text, path, count, wanted in (
-        ("in one process: open, load, close hello.bpf.o", HELLO, 300, "wanted: at most 2 ms"),
-        ("in one process: an object with CO-RE relocations, loaded again", CORE, 40, "wanted: at most libbpf's time"),
-    ):
-        with section(text):
-            sides = [lambda path=path, count=count: own_times(path, count)]
-            if program:
-                sides.append(lambda path=path, count=count: peer_times(program, path, count))
-            ours, *peer = alternately(3, *sides)
-            row("bpfload", ours, peer[0] if peer else None, f"{'of libbpf; ' if peer else ''}{wanted}")
-            if peer:
-                row("libbpf", peer[0])
-
-
-def kernel_btf() -> None:
-    """The kernel's BTF in a fresh process: index, look-ups."""
-    code = (
-        "import sys, time\n"
-        "from pathlib import Path\n"
-        "from bpfload.btf import Btf\n"
-        "start = time.perf_counter()\n"
-        "btf = Btf.parse(Path('/sys/kernel/btf/vmlinux').read_bytes())\n"
-        "indexed = time.perf_counter()\n"
-        "number = btf.find('task_struct', 4)\n"
-        "first = time.perf_counter()\n"
-        "btf.names.make_tables()\n"
-        "tables = time.perf_counter()\n"
-        "for name in names: btf.find(name, 4)\n"
-        "again = time.perf_counter()\n"
-        "print(len(btf), indexed - start, first - indexed, tables - first, (again - tables) / len(names), number)\n"
-    )
-    names = ["sk_buff", "net_device", "file", "dentry", "inode", "mm_struct", "bpf_prog", "bpf_map", "sock", "cgroup"]
-    with section("the kernel's BTF, in a fresh process"):
-        runs = [run(sys.executable, "-c", f"names = {names}\n{code}").stdout.split() for _ in range(7)]
-        count = int(runs[0][0])
-        medians = (Times(statistics.median(float(words[column]) for words in runs)) for column in (1, 2, 3, 4))
-        index, first, tables, lookup = medians
-        row(f"read and index {count} types", index, None, "wanted: at most 60 ms")
-        row("first look-up by name", first)
-        row("tables of all names, made once many are looked up", tables)
-        row("a look-up then", lookup, None, "wanted: microseconds")
-
-
-def selftests() -> None:
-    """`bpfload check` over the kernel's selftests, beside libbpf: only where `make conformance` has prepared them."""
-    cache = cache_directory() / "conformance"
-    with section("bpfload check over the kernel's selftests"):
-        references = [path for path in sorted(cache.glob("reference-*")) if os.access(path, os.X_OK)]
-        objects = sorted(cache.glob("objects-*/*.bpf.o"))
-        if not references or not objects:
-            print("  not measured: make conformance prepares the objects and the reference")
-            return
-        from conformance.prepare import Prepared
-        from conformance.run import run_bpfload, run_reference
-
-        with tempfile.TemporaryDirectory() as directory:
-            output = Path(directory) / "output"
-            theirs = run_reference(Prepared(objects, references[-1], {}), objects, output)
-            ours = run_bpfload(bpfload_command(), objects, output)
-        cost, base = Times(ours.cost.seconds, ours.cost.processor), Times(theirs.cost.seconds, theirs.cost.processor)
-        row(f"libbpf, {len(theirs.rows)} programs", base)
-        row(f"bpfload check, {len(ours.rows)} programs", cost, base, "of libbpf; wanted: at most 1")
-        print(f"  peak memory: libbpf {theirs.cost.peak:.0f} MiB, bpfload {ours.cost.peak:.0f} MiB (wanted: below 300)")
+from support.process import bpftool_command, tool_version  # noqa: E402
 
 
 def main() -> None:
@@ -240,18 +27,14 @@ def main() -> None:
     print(f", {tool_version([bpftool, 'version'])}" if bpftool else ", no bpftool")
     reason = system.why_no_kernel()
     if reason:
-        print(f"no loads are measured: {reason}")
-        return kernel_btf()
-    namespaces.enter_private_mounts()
-    with tempfile.TemporaryDirectory() as directory:
-        with namespaces.mounted_bpffs(Path(directory) / "bpf") as bpffs:
-            whole_processes(bpffs, bpftool)
-        in_one_process(libbpf_program(Path(directory)))
-    if VMLINUX.exists():
-        kernel_btf()
-    if "--quick" not in sys.argv:
-        selftests()
-    return None
+        print(f"nothing that needs a kernel is measured: {reason}")
+    else:
+        namespaces.enter_private_mounts()
+    chosen = [word for word in sys.argv[1:] if not word.startswith("-")]
+    for path in sorted(HERE.glob("bench_*.py")):
+        name = path.stem.removeprefix("bench_")
+        if not chosen or name in chosen:
+            import_module(f"bench.{path.stem}").main(quick="--quick" in sys.argv)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ import pytest
 from bpfload import pins
 from bpfload.errors import NotFoundError
 from bpfload.links import Target
+from bpfload.objects.paths import LINK
 from bpfload.pins import removal
-from bpfload.pins.paths import LINK
 from support.killing import every_kill
 from support.namespaces import VethPair
 from support.paths import DATA, HELLO, HELLO_FUNC

@@ -292,7 +292,7 @@ def test_sockmap() -> None:
 def test_a_hook_without_a_file_says_so() -> None:
     spec = program_spec(type_=consts.BPF_PROG_TYPE_LWT_IN, section="lwt_in")
     assert hook_of(spec) == ""
-    with load_spec(spec) as program, pytest.raises(UsageError, match=r'SEC\("lwt_in"\) programs can\'t be attached'):
+    with load_spec(spec) as program, pytest.raises(UsageError, match=r'SEC\("lwt_in"\) programs have no hook'):
         attach(program, spec)
 
 

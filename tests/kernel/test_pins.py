@@ -12,8 +12,8 @@ import pytest
 from bpfload import pins
 from bpfload.errors import BpfError, PinError, UsageError
 from bpfload.objects import Program
+from bpfload.objects.paths import STAGED, STAGED_MAPS
 from bpfload.pins import staging
-from bpfload.pins.paths import STAGED, STAGED_MAPS
 from bpfload.syscall import bpf
 from support import system
 from support.programs import small_map, small_program

@@ -14,7 +14,7 @@ from bpfload.abi import consts
 from bpfload.errors import NotFoundError, PinError
 from bpfload.links import Target, attach
 from bpfload.objects import Map, Program
-from bpfload.pins.paths import STAGED
+from bpfload.objects.paths import STAGED
 from bpfload.pins.removal import Unloaded
 from bpfload.syscall import bpf
 from support.namespaces import VethPair

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
+from bpfload.objects import paths
 from bpfload.objects.base import KernelObject
-from bpfload.pins import paths
 from bpfload_cli.session import Session
 
 

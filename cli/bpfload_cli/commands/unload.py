@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bpfload.errors import BpfError
-from bpfload.pins.contents import Pin
+from bpfload.objects.bpffs import Pin
 from bpfload.pins.holding import Holder
 from bpfload.pins.removal import Unloaded
 from bpfload.pins.removal import unload as unload_path

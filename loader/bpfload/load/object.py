@@ -7,8 +7,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from bpfload.errors import NotFoundError, UsageError
+from bpfload.links.program import AttachableProgram
 from bpfload.objects.map import Map
-from bpfload.objects.program import Program
 from bpfload.spec import ObjectSpec, decode_variable, encode_variable
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Object:
     def __init__(
         self,
         spec: ObjectSpec,
-        programs: dict[str, Program],
+        programs: dict[str, AttachableProgram],
         maps: dict[str, Map],
         insn_counts: dict[str, int],
         struct_ops: dict[str, StructOps],
@@ -46,7 +46,7 @@ class Object:
         self.logs = logs or {}
         self.new_pins = new_pins or []
 
-    def program(self, name: str = "") -> Program:
+    def program(self, name: str = "") -> AttachableProgram:
         """Return the program of that name; without a name the only one. Raises NotFoundError."""
         if name in self.programs:
             return self.programs[name]

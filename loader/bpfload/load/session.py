@@ -14,10 +14,10 @@ from bpfload.abi import consts
 from bpfload.errors import BpfError
 from bpfload.linker import ExternValue, LinkedProgram, link
 from bpfload.linker.layout import Subprograms
+from bpfload.links.program import AttachableProgram
 from bpfload.load import btf, maps, programs
 from bpfload.load.options import LoadOptions
 from bpfload.objects.map import Map
-from bpfload.objects.program import Program
 from bpfload.spec import MapSpec, ObjectSpec, ProgramSpec
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Session:
         self.notes: list[str] = list(spec.warnings)
         self.logs: dict[str, str] = {}
         self._maps: dict[str, Map] = {}
-        self._programs: dict[str, Program] = {}
+        self._programs: dict[str, AttachableProgram] = {}
         self._undo: list[tuple[Callable[..., object], tuple[object, ...]]] = []
         self._at_end: list[tuple[Callable[..., object], tuple[object, ...]]] = []
         stack.callback(self._roll_back)
@@ -109,7 +109,7 @@ class Session:
 
     def adopt_program(self, spec: ProgramSpec, fd: int) -> None:
         """Own a loaded program."""
-        self._programs[spec.name] = self.stack.enter_context(Program(fd))
+        self._programs[spec.name] = self.stack.enter_context(AttachableProgram(fd, spec))
         self.program_fds[spec.name] = fd
 
     def undo(self, action: Callable[..., object], *arguments: object) -> None:
@@ -136,7 +136,7 @@ class Session:
         self._undo.clear()
         return Object(
             self.spec,
-            {name: Program(program.detach_fd()) for name, program in self._programs.items()},
+            {name: AttachableProgram(program.detach_fd(), program.spec) for name, program in self._programs.items()},
             {name: Map(entry.detach_fd()) for name, entry in self._maps.items()},
             {linked.name: len(linked.insns) // 8 for linked in self.linked},
             self.struct_ops,

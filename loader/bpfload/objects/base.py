@@ -36,6 +36,14 @@ class KernelObject:
         fd, self._fd = self.fd, -1
         return fd
 
+    def pin(self, path: str | os.PathLike[str]) -> None:
+        """Pin it at `path`, on a bpffs that is mounted. Raises PinError that says what stands in the way."""
+        from bpfload.objects import paths
+
+        place = os.path.abspath(os.fspath(path))
+        paths.check_new(place, mount=False)
+        paths.pin(self.fd, place)
+
     def close(self) -> None:
         """Close the fd; a second call does nothing."""
         if self._fd >= 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Self
 
+from bpfload.abi import consts
 from bpfload.objects.base import KernelObject
 from bpfload.syscall import bpf
 
@@ -36,6 +37,22 @@ class Link(KernelObject):
         from bpfload.objects.link_info import link_info
 
         return link_info(self.fd, arrays=arrays)
+
+    def update(self, program: KernelObject, *, old: KernelObject | None = None) -> None:
+        """Put another program (for a struct_ops link: another map) in the place of the present one, in one step.
+
+        `old`: only if that is what is attached now. Raises KernelError: EPERM where it is something else than `old`, EINVAL where
+        the new program is of another kind or for another place, EOPNOTSUPP or EINVAL for a type of link that can't be updated.
+
+        Source: link_update() in kernel/bpf/syscall.c.
+        """
+        bpf.link_update(self.fd, program.fd, old_fd=old.fd if old else 0, flags=consts.BPF_F_REPLACE if old else 0)
+
+    def keep(self) -> None:
+        """Leave it in place when it is closed: a link can't be, but pinned. Raises NotSupportedError."""
+        from bpfload.errors import UsageError
+
+        raise UsageError("a link ends with its last holder", hint="Pin it, which holds it.")
 
     def detach(self) -> None:
         """Detach it from its hook, whoever else holds the link. Raises KernelError EOPNOTSUPP for types that can't."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bpfload.pins.contents import Pin, identify, walk
+    from bpfload.objects.bpffs import Pin, identify, walk
+    from bpfload.objects.paths import check_new, pin, require_bpffs
     from bpfload.pins.deployment import Deployed, deploy
     from bpfload.pins.holding import Holder, holders
-    from bpfload.pins.paths import check_new, pin, require_bpffs
     from bpfload.pins.publication import publish
     from bpfload.pins.removal import Unloaded, unload
 
@@ -34,19 +34,19 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Deployed": "deployment",
-    "Holder": "holding",
-    "Pin": "contents",
-    "Unloaded": "removal",
-    "check_new": "paths",
-    "deploy": "deployment",
-    "holders": "holding",
-    "identify": "contents",
-    "pin": "paths",
-    "publish": "publication",
-    "require_bpffs": "paths",
-    "unload": "removal",
-    "walk": "contents",
+    "Deployed": "pins.deployment",
+    "Holder": "pins.holding",
+    "Pin": "objects.bpffs",
+    "Unloaded": "pins.removal",
+    "check_new": "objects.paths",
+    "deploy": "pins.deployment",
+    "holders": "pins.holding",
+    "identify": "objects.bpffs",
+    "pin": "objects.paths",
+    "publish": "pins.publication",
+    "require_bpffs": "objects.paths",
+    "unload": "pins.removal",
+    "walk": "objects.bpffs",
 }
 
 
@@ -56,4 +56,4 @@ def __getattr__(name: str) -> object:
 
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"bpfload.pins.{_MODULES[name]}"), name)
+    return getattr(importlib.import_module(f"bpfload.{_MODULES[name]}"), name)

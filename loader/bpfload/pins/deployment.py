@@ -13,9 +13,11 @@ from bpfload.errors import KernelError, NotFoundError, UsageError, VerifierError
 from bpfload.kernel import mounts
 from bpfload.links import Target, attach, attaches_by_itself, hook_of
 from bpfload.load import load
+from bpfload.objects import paths
+from bpfload.objects.base import KernelObject
 from bpfload.objects.link import Link
 from bpfload.objects.map import Map
-from bpfload.pins import paths, staging
+from bpfload.pins import staging
 from bpfload.pins.publication import publish
 from bpfload.spec import ObjectSpec, ProgramSpec
 
@@ -85,9 +87,11 @@ def _load_attach_pin(
         loaded = stack.enter_context(load(spec, options))
         for pinned_by_name in loaded.new_pins:
             undo.callback(_forget, pinned_by_name)
-        links: dict[str, Link] = {}
+        links: dict[str, KernelObject] = {}
         for program in chosen:
-            links[program.name] = stack.enter_context(attach(loaded.programs[program.name], program, target))
+            attachment = stack.enter_context(attach(loaded.programs[program.name], program, target))
+            assert isinstance(attachment, Link)
+            links[program.name] = attachment
         maps = _maps_by_pin(loaded) if maps_directory else {}
         pinned = publish(path, loaded.programs, links, maps=maps, maps_directory=maps_directory)
         undo.pop_all()
@@ -141,7 +145,11 @@ def _to_attach(spec: ObjectSpec, programs: list[ProgramSpec], target: Target, at
     if target.name:
         chosen += _fitting(spec, programs, ("raw_tracepoint", "tracepoint"), "--attach", "tracepoint")
     if attaching:
-        chosen += [program for program in programs if attaches_by_itself(program) and program not in chosen]
+        chosen += [
+            program
+            for program in programs
+            if hook_of(program) == "raw_tracepoint" and attaches_by_itself(program) and program not in chosen
+        ]
     return chosen
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 
 from bpfload.errors import KernelError
+from bpfload.objects.bpffs import Pin
 from bpfload.objects.link import Link
-from bpfload.pins.contents import Pin
 
 # Links of these kinds have no detach of their own: raw tracepoints, tracing, iterators, perf events. Theirs ends with their last
 # holder, which is the pin unless somebody else holds the link too.

@@ -10,7 +10,7 @@ from struct import unpack_from
 
 from bpfload.abi import consts
 from bpfload.errors import BpfError, KernelError
-from bpfload.pins.contents import pins
+from bpfload.objects.bpffs import pins
 from bpfload.syscall import bpf
 
 # The last reference of a pin goes with its inode, after an RCU grace period: some milliseconds, more on a busy machine.

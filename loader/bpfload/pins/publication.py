@@ -20,9 +20,10 @@ from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 
 from bpfload.errors import PinError, UsageError
+from bpfload.objects import paths
 from bpfload.objects.base import KernelObject
-from bpfload.pins import paths, staging
-from bpfload.pins.paths import LINK, STAGED, STAGED_MAPS
+from bpfload.objects.paths import LINK, STAGED, STAGED_MAPS
+from bpfload.pins import staging
 from bpfload.syscall import fs
 
 

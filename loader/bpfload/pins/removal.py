@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from bpfload.errors import NotFoundError, PinError
 from bpfload.kernel import mounts
+from bpfload.objects.bpffs import Pin, identify, pins
+from bpfload.objects.paths import LINK, STAGED, STAGED_MAPS
 from bpfload.pins import staging
-from bpfload.pins.contents import Pin, identify, pins
 from bpfload.pins.holding import Holder, remaining_holders
-from bpfload.pins.paths import LINK, STAGED, STAGED_MAPS
 
 
 @dataclass(frozen=True, slots=True)

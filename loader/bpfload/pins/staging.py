@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from bpfload.errors import PinError
-from bpfload.pins.contents import Pin, files, identify, mount_point_of, pins
-from bpfload.pins.paths import LINK, STAGED, STAGED_MAPS
+from bpfload.objects.bpffs import Pin, files, identify, mount_point_of, pins
+from bpfload.objects.paths import LINK, STAGED, STAGED_MAPS
 
 _PATIENCE_SECONDS = 10.0
 

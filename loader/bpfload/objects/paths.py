@@ -164,7 +164,7 @@ def _occupied(path: str) -> PinError:
 
 def describe(path: str) -> str:
     """Say in a few words what is at a path: ``program 12 (hello)``, ``a directory``."""
-    from bpfload.pins.contents import identify
+    from bpfload.objects.bpffs import identify
 
     if os.path.isdir(path):
         return "a directory"

@@ -1,0 +1,1 @@
+"""Several XDP programs on one network device: a dispatcher that calls them in order of their priorities."""

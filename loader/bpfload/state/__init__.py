@@ -1,0 +1,1 @@
+"""Declared state: what a file says shall be loaded, attached and pinned, and bringing the machine to that."""
