@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from support.libbpf import Libbpf, library
+
+_attached_kinds: list[str] = []
+
+
+@pytest.fixture(scope="session")
+def attached_kinds() -> list[str]:
+    """The kinds of attachment that were made and taken away again in this run: test_every_link adds to it."""
+    return _attached_kinds
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _attached_kinds:
+        kinds = ", ".join(_attached_kinds)
+        terminalreporter.write_line(f"attached on Linux {os.uname().release}, {len(_attached_kinds)} kinds: {kinds}")
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Self
 
 from bpfload.abi import consts
+from bpfload.errors import KernelError
 from bpfload.objects.base import KernelObject
 from bpfload.syscall import bpf
 
@@ -42,18 +43,29 @@ class Link(KernelObject):
         """Put another program (for a struct_ops link: another map) in the place of the present one, in one step.
 
         `old`: only if that is what is attached now. Raises KernelError: EPERM where it is something else than `old`, EINVAL where
-        the new program is of another kind or for another place, EOPNOTSUPP or EINVAL for a type of link that can't be updated.
+        the new program is of another kind or for another place; NotSupportedError for a type of link that can't be updated.
 
         Source: link_update() in kernel/bpf/syscall.c.
         """
-        bpf.link_update(self.fd, program.fd, old_fd=old.fd if old else 0, flags=consts.BPF_F_REPLACE if old else 0)
+        try:
+            bpf.link_update(self.fd, program.fd, old_fd=old.fd if old else 0, flags=consts.BPF_F_REPLACE if old else 0)
+        except KernelError as error:
+            from bpfload.objects.link_refusal import update_refused
+
+            raise update_refused(self, error) from None
 
     def keep(self) -> None:
         """Leave it in place when it is closed: a link can't be, but pinned. Raises NotSupportedError."""
-        from bpfload.errors import UsageError
+        from bpfload.errors import NotSupportedError
 
-        raise UsageError("a link ends with its last holder", hint="Pin it, which holds it.")
+        hint = "A link ends with its last holder: pin it, which holds it."
+        raise NotSupportedError("way to leave a link in place that nothing holds", hint=hint)
 
     def detach(self) -> None:
-        """Detach it from its hook, whoever else holds the link. Raises KernelError EOPNOTSUPP for types that can't."""
-        bpf.link_detach(self.fd)
+        """Detach it from its hook, whoever else holds the link. Raises NotSupportedError for types that can't, KernelError."""
+        try:
+            bpf.link_detach(self.fd)
+        except KernelError as error:
+            from bpfload.objects.link_refusal import detach_refused
+
+            raise detach_refused(self, error) from None

@@ -1,0 +1,137 @@
+"""One test over every kind of attachment: attach, info, update, pin, reopen, detach, gone. The table: support.link_kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from bpfload.errors import BpfError, NotFoundError, NotSupportedError
+from bpfload.links import Target
+from bpfload.objects import Link, Program
+from bpfload.objects.attachment import Attachment
+from bpfload.spec import ProgramSpec
+from support.features import FEATURES
+from support.link_kinds import KINDS, Kind, Place
+
+pytestmark = pytest.mark.usefixtures("nothing_left_behind")
+
+
+def _rows() -> list[object]:
+    return [pytest.param(kind, id=kind.name, marks=[pytest.mark.needs_feature(*kind.needs)]) for kind in KINDS]
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest, nothing_left_behind: None) -> Iterator[Place]:
+    with ExitStack() as stack:
+        yield Place(request, stack)
+
+
+def test_the_table_names_each_kind_once_and_features_that_are_known() -> None:
+    names = [kind.name for kind in KINDS]
+    assert len(set(names)) == len(names)
+    assert {need for kind in KINDS for need in kind.needs} <= set(FEATURES)
+
+
+@pytest.mark.parametrize("kind", _rows())
+def test_every_kind_of_attachment(place: Place, kind: Kind, attached_kinds: list[str]) -> None:
+    spec, other_spec = kind.spec("first"), kind.spec("second")
+    program, other = kind.load(place, spec), kind.load(place, other_spec)
+    with kind.attach(program, spec, kind.target(place)) as attachment:
+        target = kind.target(place)
+        _told(kind, place, target, attachment, program)
+        _updated(kind, place, target, attachment, program, other)
+        if kind.is_link:
+            _pinned_and_opened(place, attachment)
+        else:
+            with pytest.raises(NotSupportedError) as refused:
+                attachment.pin(place.bpffs / "pin")
+            assert refused.value.hint
+            assert not (place.bpffs / "pin").exists()
+        _detached(kind, place, target, attachment)
+    _gone_with_its_holder(kind, place, program, spec)
+    if not kind.is_link:
+        _kept(kind, place, program, spec)
+    attached_kinds.append(kind.name)
+
+
+def _told(kind: Kind, place: Place, target: Target, attachment: Attachment, program: Program) -> None:
+    """What info() says, and what others see."""
+    info = attachment.info(arrays=True)
+    assert (info.type, info.prog_id) == (kind.link_type, program.info().id)
+    assert bool(info.id) == kind.is_link
+    wanted = kind.fields(place, target)
+    assert {name: info.fields.get(name) for name in wanted} == wanted
+    if kind.seen:
+        assert kind.seen(place, target) == [program.info().id]
+
+
+def _updated(kind: Kind, place: Place, target: Target, attachment: Attachment, program: Program, other: Program) -> None:
+    """Another program in its place, and back: unconditionally, and only instead of the right one."""
+    present = program
+    if kind.update:
+        attachment.update(other)
+        assert attachment.info().prog_id == other.info().id
+        attachment.update(program, old=other)
+        assert attachment.info().prog_id == program.info().id
+        with pytest.raises(BpfError) as wrong:
+            attachment.update(other, old=other)
+        assert str(wrong.value)
+    else:
+        with pytest.raises(NotSupportedError) as refused:
+            attachment.update(other)
+        assert "updat" in refused.value.message
+        assert refused.value.hint
+    assert attachment.info().prog_id == present.info().id
+    if kind.seen:
+        assert kind.seen(place, target) == [present.info().id]
+
+
+def _pinned_and_opened(place: Place, attachment: Attachment) -> None:
+    path = place.bpffs / "pin"
+    attachment.pin(path)
+    with Link.from_pin(path) as again:
+        assert again.info(arrays=True) == attachment.info(arrays=True)
+    path.unlink()
+    with pytest.raises(NotSupportedError) as refused:
+        attachment.keep()
+    assert "pin it" in refused.value.hint
+
+
+def _detached(kind: Kind, place: Place, target: Target, attachment: Attachment) -> None:
+    if kind.detach:
+        attachment.detach()
+        if kind.seen:
+            assert kind.seen(place, target) == []
+    else:
+        with pytest.raises(NotSupportedError) as refused:
+            attachment.detach()
+        assert "detach" in refused.value.message
+        assert refused.value.hint
+
+
+def _gone_with_its_holder(kind: Kind, place: Place, program: Program, spec: ProgramSpec) -> None:
+    """A place that is free again can be taken again; `with` gives it back, and a pin keeps a link."""
+    target = kind.target(place)
+    with kind.attach(program, spec, target) as attachment:
+        ident = attachment.info().id
+        if kind.seen:
+            assert kind.seen(place, target) == [program.info().id]
+    if kind.seen:
+        assert kind.seen(place, target) == []
+    if kind.is_link:
+        with pytest.raises(NotFoundError):
+            Link.from_id(ident)
+
+
+def _kept(kind: Kind, place: Place, program: Program, spec: ProgramSpec) -> None:
+    """What is no link stays if it is told to; another attachment of the same program takes it off."""
+    attachment = kind.attach(program, spec, kind.target(place))
+    attachment.keep()
+    attachment.close()
+    if kind.seen:
+        assert kind.seen(place, kind.target(place)) == [program.info().id]
+    attachment.detach()
+    if kind.seen:
+        assert kind.seen(place, kind.target(place)) == []
