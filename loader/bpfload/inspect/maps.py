@@ -9,8 +9,9 @@ from bpfload.abi import consts
 from bpfload.abi.names import MAP_TYPE_NAMES, name_of
 from bpfload.errors import BpfError, NotFoundError, near
 from bpfload.inspect import devices, ids
-from bpfload.inspect.owners import Holders, Owner, fdinfo, fdinfo_number
+from bpfload.inspect.owners import Holders, Owner
 from bpfload.inspect.programs import type_name as program_type_name
+from bpfload.kernel.processes import fdinfo, fdinfo_number
 from bpfload.objects.map import Map
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from bpfload.errors import BpfError
 from bpfload.inspect.arrival import ArrivalTable
 from bpfload.kernel.mounts import mount_points
+from bpfload.kernel.processes import command_name, fdinfo, fdinfo_number, open_files, pids
 from bpfload.objects import opening
 from bpfload.syscall import bpf
 
@@ -59,63 +60,24 @@ def processes(kind: str) -> dict[int, tuple[Owner, ...]]:
     """Return the processes that hold objects of `kind` open, by object id. This process itself is left out."""
     found: dict[int, dict[int, Owner]] = {}
     me = os.getpid()
-    for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
+    for pid in pids():
         if pid == me:
             continue
         for ident in _held_by(pid, kind):
             owners = found.setdefault(ident, {})
             if pid not in owners:
-                owners[pid] = Owner(pid, _comm(pid))
+                owners[pid] = Owner(pid, command_name(pid))
     return {ident: tuple(owners.values()) for ident, owners in found.items()}
 
 
 def _held_by(pid: int, kind: str) -> Iterator[int]:
-    """Yield the ids of the objects of `kind` that a process has open; nothing for one that is gone or not ours to look at."""
-    directory, targets = f"/proc/{pid}/fd", _TARGETS[kind]
-    try:
-        numbers = os.listdir(directory)
-    except OSError:
-        return
-    for number in numbers:
-        try:
-            if os.readlink(f"{directory}/{number}") not in targets:
-                continue
-            with open(f"/proc/{pid}/fdinfo/{number}", encoding="ascii", errors="replace") as file:
-                ident = fdinfo_number(file.read(), _ID_KEYS[kind])
-        except OSError:
-            continue
-        if ident is not None:
-            yield ident
-
-
-def _comm(pid: int) -> str:
-    try:
-        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="surrogateescape") as file:
-            return file.read().rstrip("\n")
-    except OSError:
-        return ""
-
-
-def fdinfo(fd: int) -> str:
-    """Return what /proc/self/fdinfo says of an fd of this process; "" where it can't be read."""
-    try:
-        with open(f"/proc/self/fdinfo/{fd}", encoding="ascii", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""
-
-
-def fdinfo_number(text: str, key: str) -> int | None:
-    """Return the number at `key` in a text of fdinfo ("key:\\tnumber" a line), or None."""
-    start = text.find(f"{key}:\t")
-    if start < 0:
-        return None
-    start += len(key) + 2
-    end = text.find("\n", start)
-    try:
-        return int(text[start : end if end >= 0 else len(text)])
-    except ValueError:
-        return None
+    """Yield the ids of the objects of `kind` that a process has open."""
+    targets, key = _TARGETS[kind], _ID_KEYS[kind]
+    for fd, target in open_files(pid):
+        if target in targets:
+            ident = fdinfo_number(fdinfo(fd, pid), key)
+            if ident is not None:
+                yield ident
 
 
 # --- pins -----------------------------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ from bpfload.abi import consts
 from bpfload.abi.names import PROG_TYPE_NAMES, name_of
 from bpfload.errors import BpfError, NotFoundError, UsageError, near
 from bpfload.inspect import devices, ids
-from bpfload.inspect.owners import Holders, Owner, fdinfo, fdinfo_number
+from bpfload.inspect.owners import Holders, Owner
+from bpfload.kernel.processes import fdinfo, fdinfo_number
 from bpfload.objects.program import Program
 
 if TYPE_CHECKING:

@@ -10,12 +10,15 @@ from struct import unpack_from
 
 from bpfload.abi import consts
 from bpfload.errors import BpfError, KernelError
+from bpfload.kernel import processes
 from bpfload.objects.bpffs import pins
 from bpfload.syscall import bpf
 
 # The last reference of a pin goes with its inode, after an RCU grace period: some milliseconds, more on a busy machine.
 _GRACE_SECONDS = 1.0
 _POLL_SECONDS = 0.002
+# What an fd of a program, or of a link to one, points to in /proc/PID/fd.
+_OF_PROGRAMS = ("anon_inode:bpf-prog", "anon_inode:bpf_link", "anon_inode:bpf-link")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,39 +123,13 @@ def _each(next_id: Callable[[int], int | None], get_fd: Callable[[int], int]) ->
 def _processes(wanted: Collection[int]) -> list[Holder]:
     """Find processes with an fd of one of the programs, or of a link to it."""
     found: dict[tuple[int, int], Holder] = {}
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit():
-            continue
-        for program in _programs_of_process(entry):
-            if program in wanted:
-                found[int(entry), program] = Holder(program, "process", int(entry), _process_name(entry))
+    for pid in processes.pids():
+        for fd, target in processes.open_files(pid):
+            if target in _OF_PROGRAMS:
+                program = processes.fdinfo_number(processes.fdinfo(fd, pid), "prog_id")
+                if program is not None and program in wanted:
+                    found[pid, program] = Holder(program, "process", pid, processes.command_name(pid))
     return list(found.values())
-
-
-def _programs_of_process(pid: str) -> Iterator[int]:
-    try:
-        fds = os.listdir(f"/proc/{pid}/fd")
-    except OSError:
-        return
-    for fd in fds:
-        try:
-            what = os.readlink(f"/proc/{pid}/fd/{fd}")
-            if not what.startswith(("anon_inode:bpf-prog", "anon_inode:bpf_link", "anon_inode:bpf-link")):
-                continue
-            with open(f"/proc/{pid}/fdinfo/{fd}", encoding="utf-8", errors="replace") as file:
-                for line in file:
-                    if line.startswith("prog_id:"):
-                        yield int(line.split()[1])
-        except (OSError, ValueError):
-            continue
-
-
-def _process_name(pid: str) -> str:
-    try:
-        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
 
 
 def _program_maps(wanted: Collection[int]) -> list[Holder]:
@@ -189,7 +166,7 @@ def _by_netlink(programs: Iterable[int]) -> Iterator[Holder]:
 
         for attachment in netlink.xdp_attachments():
             for _, program in attachment.programs:
-                if program in wanted:
+                if program is not None and program in wanted:
                     yield Holder(program, "device", attachment.ifindex, attachment.name)
     except (ImportError, BpfError, OSError):
         return
