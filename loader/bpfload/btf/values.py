@@ -298,11 +298,8 @@ class Decoder:
         python = self.style == PYTHON
 
         def decode(data: bytes, offset: int) -> Any:
-            raw = _cut(data, offset, count)
-            text, zero, _ = raw.partition(b"\0")
-            if zero and not text.translate(None, _PRINTABLE):
-                return text.decode("ascii")
-            return raw if python else whole(data, offset)
+            found = char_array(_cut(data, offset, count))
+            return found if python or isinstance(found, str) else whole(data, offset)
 
         return decode
 
@@ -353,6 +350,12 @@ _MAKERS: dict[int, Callable[[Decoder, t.Type], tuple[int, Decode]]] = {
     t.KIND_VAR: Decoder._var,
     t.KIND_DATASEC: Decoder._datasec,
 }
+
+
+def char_array(data: bytes) -> str | bytes:
+    """Return an array of char as text, where it is printable up to a zero byte, and as it is where not."""
+    text, zero, _ = data.partition(b"\0")
+    return text.decode("ascii") if zero and not text.translate(None, _PRINTABLE) else data
 
 
 def _cut(data: bytes, offset: int, size: int) -> bytes:
