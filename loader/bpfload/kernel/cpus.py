@@ -17,6 +17,17 @@ def possible() -> int:
     return _possible
 
 
+def online() -> list[int]:
+    """Return the numbers of the CPUs that run now."""
+    with open("/sys/devices/system/cpu/online", encoding="ascii") as file:
+        text = file.read().strip()
+    found: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        found += range(int(first), int(last or first) + 1)
+    return found
+
+
 def parse_list(text: str) -> int:
     """Return one more than the highest CPU of a list such as "0-3,8"."""
     return 1 + max(int(part.rpartition("-")[2]) for part in text.strip().split(","))
