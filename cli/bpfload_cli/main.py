@@ -33,6 +33,12 @@ def run() -> NoReturn:
 def main(arguments: list[str]) -> int:
     """Run a command line (without the program's name) and return the exit status."""
     session, words = read_flags(arguments)
+    return execute(session, words)
+
+
+def execute(session: Session, words: list[str]) -> int:
+    """Run one command and return its exit status; what is wrong with it is printed. `words`: without the flags."""
+    session.status = 0
     try:
         from bpfload_cli.table import COMMANDS
 

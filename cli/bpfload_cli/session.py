@@ -31,7 +31,8 @@ class Session:
 
     `json`: print JSON; `pretty`: over several lines, implies `json`. `bpffs`: show where objects are pinned. `debug`: whole
     verifier logs, and tracebacks of our own mistakes. `nomount`: mount nothing. `mapcompat`: accepted for bpftool's sake.
-    `status`: what the process exits with unless an error says otherwise.
+    `status`: what the process exits with unless an error says otherwise. `nested`: how deep inside of other JSON the output
+    stands, which somebody else then ends.
     """
 
     json: bool = False
@@ -43,6 +44,7 @@ class Session:
     version: bool = False
     help: bool = False
     status: int = 0
+    nested: int = 0
     _colour: bool | None = field(default=None)
 
     def set_flag(self, attribute: str) -> None:
@@ -74,7 +76,8 @@ class Session:
         from bpfload.inspect.view import to_data
         from bpfload_cli.output import json_text
 
-        self.write(json_text(to_data(value), pretty=self.pretty) + "\n")
+        text = json_text(to_data(value), pretty=self.pretty, depth=self.nested)
+        self.write(text if self.nested else f"{text}\n")
 
     def done(self) -> None:
         """Print what a command that only changes something prints: nothing, or null as JSON."""

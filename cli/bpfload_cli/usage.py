@@ -27,8 +27,11 @@ bpfload loads BPF objects, pins them, and shows what is in the kernel.
   bpfload OBJECT.bpf.o PATH [--dev IF] …   load an object file, attach it, pin it at PATH
   bpfload unload PATH…                     take it away again
   bpfload prog | map | link | btf | net    what is in the kernel
+  bpfload cgroup | feature | token         what is attached to cgroups; what the kernel can do; what it delegates
   bpfload inspect OBJECT.bpf.o             what is in an object file
   bpfload check OBJECT.bpf.o…              would this kernel load each program?
+  bpfload batch file FILE                  many commands at once
+  bpfload completion bash | zsh | fish     for the shell's configuration
   bpfload version
   bpfload help [COMMAND]
 
@@ -73,10 +76,65 @@ everything.
   bpfload net attach MODE PROG dev IF [overwrite]               attach an XDP program
   bpfload net detach MODE dev IF                                detach it
 
+Several XDP programs on one device, which run one after the other:
+  bpfload net attach MODE object FILE [program NAME] dev IF chain [priority N] [actions A,B]
+                                                                load a program and put it among them
+  bpfload net attach MODE PROG dev IF chain [priority N] [actions A,B]
+                                                                the same with one that is in a chain elsewhere
+  bpfload net detach MODE PROG dev IF chain                     take one away
+  bpfload net detach MODE dev IF chain                          take all of them away
+
   MODE := {{ xdp | xdpgeneric | xdpdrv | xdpoffload }}
   {_PROGRAM}
 
+Low priorities run first; the next program runs if one returns one of its actions (aborted, drop, pass, tx, redirect; or none).
+Without these words the object's XDP_RUN_CONFIG() says both, as for xdp-loader; or else it is 50 and pass.
+
 An XDP program that was attached by `bpfload OBJECT PATH --dev IF` hangs on a link: see `bpfload link`, or unload PATH.
+
+""",
+    "cgroup": f"""\
+  bpfload cgroup [show | list] CGROUP [effective]               what is attached to a cgroup; effective: from above too
+  bpfload cgroup tree [CGROUP] [effective]                      … and to all below it; without CGROUP, to all
+  bpfload cgroup attach CGROUP HOOK PROG [multi | override]     attach a program, without a link
+                               [before ANCHOR | after ANCHOR | first | last] [preorder] [replace PROG]
+  bpfload cgroup detach CGROUP HOOK PROG                        detach it
+
+  HOOK   := ingress, egress, sock_create, sock_release, sock_ops, device, sysctl, getsockopt, setsockopt, {{bind|post_bind|
+            connect|sendmsg|recvmsg|getpeername|getsockname}}{{4|6}}, or a full name as `bpfload feature list attach` has it
+  ANCHOR := PROG | link LINK                                    ordering takes Linux 6.17, and implies multi
+  {_PROGRAM}
+  {_LINK}
+
+""",
+    "feature": """\
+  bpfload feature [probe] [kernel | dev IF] [full] [unprivileged] [macros [prefix PREFIX]] [link_types] [kfuncs]
+  bpfload feature list_builtins { prog_types | map_types | attach_types | link_types | helpers }
+
+probe asks the running kernel, or a network card, for program types, map types, helpers and more, by trying. full: also for
+helpers that make the kernel log a warning. unprivileged: as a process without capabilities. macros: print what a C program can
+include. link_types, kfuncs: ask for these too, which bpftool doesn't.
+
+""",
+    "token": """\
+  bpfload token [show | list]                     what mounted bpffs delegate: the rights of BPF tokens made from them
+
+""",
+    "batch": """\
+  bpfload batch file FILE                         run the commands in FILE (-: standard input), up to the first that fails
+
+One command a line, without the word bpfload; "#" begins a comment, a backslash at its end continues a line, quotation marks keep
+blanks in a word. The options stand on bpfload's own command line.
+
+""",
+    "completion": """\
+  bpfload completion { bash | zsh | fish }        print what makes the shell complete bpfload's command lines
+
+  bash: source <(bpfload completion bash)         in ~/.bashrc
+  zsh:  source <(bpfload completion zsh)          in ~/.zshrc, behind compinit
+  fish: bpfload completion fish | source          in ~/.config/fish/config.fish
+
+Ids, names, tags, pins and network devices are those of the running kernel.
 
 """,
     "load": """\

@@ -94,3 +94,10 @@ def _in_other_user_namespace() -> bool:
             return file.read().split() != ["0", "0", "4294967295"]
     except OSError:
         return False
+
+
+def drop_for_bpf() -> None:
+    """Go on without the capabilities that BPF asks for. Raises OSError."""
+    from bpfload.syscall.caps import drop_effective
+
+    drop_effective(NAMES)

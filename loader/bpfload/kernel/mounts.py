@@ -45,6 +45,17 @@ def mount_points(kind: str) -> list[str]:
     return [target for target, its_kind in found.items() if its_kind == kind]
 
 
+def mount_options(kind: str) -> list[tuple[str, str]]:
+    """Return where file systems of type `kind` are mounted, with the options of each, in the order of mounting."""
+    found = []
+    with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            _, target, its_kind, options, *_ = line.split(" ")
+            if its_kind == kind:
+                found.append((_unescape(target), options))
+    return found
+
+
 def _unescape(text: str) -> str:
     """Undo the octal escapes of mountinfo: blank, tab, newline and backslash."""
     if "\\" not in text:

@@ -100,6 +100,19 @@ def _lift_memory_limit() -> bool:
     return False
 
 
+def call_at(command: int, where: int, size: int) -> int:
+    """Make one bpf(2) call with the `size` bytes of attributes at an address; return its result, or minus the errno."""
+    result = _syscall(_NR_BPF, command, where, size)
+    if result < 0:
+        code = ctypes.get_errno()
+        if code != errno.EPERM or command not in _COUNTED or not _lift_memory_limit():
+            return -code
+        result = _syscall(_NR_BPF, command, where, size)
+        if result < 0:
+            return -ctypes.get_errno()
+    return int(result)
+
+
 def _call_in_place(command: int, attr: bytearray, name: str) -> int:
     """Make one bpf(2) call whose attributes the kernel writes to."""
     holder = ctypes.c_char.from_buffer(attr)
@@ -217,7 +230,8 @@ def map_lookup_batch(
     """Read up to `count` elements at once.
 
     `start`: None, or the token that the last call returned. Returns (keys, values, number read, next token); the token is
-    None at the end. Raises KernelError ENOSPC where a hash bucket holds more than `count` elements.
+    None at the end. Raises KernelError ENOSPC where a hash bucket holds more than `count` elements, EINTR where elements vanished
+    so fast that none could be read.
     """
     keys = bytearray(max(count * key_size, 1))
     values = bytearray(max(count * value_size, 1))
@@ -229,9 +243,10 @@ def map_lookup_batch(
     try:
         _call_in_place(consts.BPF_MAP_LOOKUP_BATCH, attr, "BPF_MAP_LOOKUP_BATCH")
     except KernelError as error:
-        if error.errno != errno.ENOENT:
+        # EINTR: what was read before counts, and the token goes on from there.
+        if error.errno != errno.ENOENT and not (error.errno == errno.EINTR and unpack_from("=I", attr, 32)[0]):
             raise
-        done = True
+        done = error.errno == errno.ENOENT
     (read,) = unpack_from("=I", attr, 32)
     return bytes(keys[: read * key_size]), bytes(values[: read * value_size]), read, None if done else bytes(token)
 
