@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from bpfload.errors import KernelError
+from bpfload.errors import KernelError, errno_name
 
 
 def refused(error: KernelError, attaching: str, *capabilities: int, hint: str = "") -> KernelError:
@@ -13,4 +13,18 @@ def refused(error: KernelError, attaching: str, *capabilities: int, hint: str = 
         from bpfload.kernel.capabilities import permission_hint
 
         hint = permission_hint(*capabilities)
-    return KernelError(error.call, error.errno or 0, f"{attaching} was refused", hint=hint or error.hint)
+    return KernelError(error.call, error.errno or 0, f"{attaching} was refused", hint=hint or error.hint or kernels_words(error))
+
+
+def kernels_words(error: KernelError) -> str:
+    """Return what the kernel itself says of a refusal, as netlink does: "" where it says nothing."""
+    _, found, words = error.message.partition(f"{error.call}: ")
+    words = words.removesuffix(f" ({errno_name(error.errno or 0)})").removesuffix(f": {error.strerror}")
+    return f"The kernel says: {words}." if found and words else ""
+
+
+def older_than(major: int, minor: int) -> bool:
+    """Whether the running kernel is older than a version: for a refusal that looks like a mistake in the call."""
+    from bpfload.kernel import version
+
+    return version.code() >> 8 < major << 8 | minor

@@ -1,36 +1,89 @@
 """Programs of a sockmap: verdicts and parsers for the messages and streams of the sockets in it.
 
-Links to them are there since Linux 6.10. Source: sock_map_link_create() in net/core/sock_map.c.
+By link (Linux 6.10), else without. Source: sock_map_link_create() and sock_map_prog_update() in net/core/sock_map.c.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 from typing import TYPE_CHECKING
 
+from bpfload.abi import consts
 from bpfload.errors import KernelError, UsageError
 from bpfload.objects.link import Link
 from bpfload.syscall import bpf
 
 if TYPE_CHECKING:
     from bpfload.links import Target
+    from bpfload.objects.attachment import Attachment
     from bpfload.objects.base import KernelObject
     from bpfload.spec import ProgramSpec
 
+_HINTS = {
+    errno.EBUSY: "The map has such a program already, or one that excludes it (verdict and stream_verdict).",
+    errno.EEXIST: "The map has such a program already.",
+    errno.EINVAL: "The map is no sockmap or sockhash.",
+    errno.EOPNOTSUPP: "The map is no sockmap or sockhash, or this kernel has none (CONFIG_BPF_STREAM_PARSER).",
+}
 
-def attach(program: KernelObject, spec: ProgramSpec, target: Target) -> Link:
+
+def attach(program: KernelObject, spec: ProgramSpec, target: Target) -> Attachment:
     """Attach to the sockmap or sockhash behind `target.map_fd`."""
     if target.map_fd < 0:
         raise UsageError(f"program {spec.name!r}: no sockmap to attach to")
+    attach_type = _attach_type(spec, target)
     try:
-        return Link(bpf.link_create(program.fd, target.map_fd, spec.attach_type))
+        if target.link:
+            try:
+                return Link(bpf.link_create(program.fd, target.map_fd, attach_type))
+            except KernelError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+        return _without_link(program, target.map_fd, attach_type)
     except KernelError as error:
         from bpfload.abi.consts import CAP_BPF, CAP_NET_ADMIN
         from bpfload.links.refusal import refused
 
-        hint = ""
-        if error.errno == errno.EBUSY:
-            hint = "The map has such a program already."
-        elif error.errno == errno.EINVAL:
-            hint = "The map is no sockmap or sockhash, or this kernel (before 6.10) has no links to them."
+        hint = _HINTS.get(error.errno or 0, "")
         raise refused(error, f"attaching program {spec.name!r} to its map", CAP_BPF, CAP_NET_ADMIN, hint=hint) from None
+
+
+def find(program: KernelObject, spec: ProgramSpec, target: Target) -> Attachment | None:
+    """Return the attachment of this program to the map behind `target.map_fd`; None if there is none."""
+    from bpfload.links.fallback import attached_programs, program_id
+
+    attach_type, ident = _attach_type(spec, target), program_id(program)
+    if ident not in attached_programs(target.map_fd, attach_type, lambda: 0):
+        return None
+    return _attachment(program, target.map_fd, attach_type)
+
+
+def _attach_type(spec: ProgramSpec, target: Target) -> int:
+    if target.attach_type >= 0:
+        return target.attach_type
+    if spec.type == consts.BPF_PROG_TYPE_SK_MSG:
+        return consts.BPF_SK_MSG_VERDICT
+    if spec.type == consts.BPF_PROG_TYPE_SK_SKB and spec.attach_type:
+        return spec.attach_type
+    raise UsageError(
+        f"program {spec.name!r}: neither SEC() nor the caller says what it is to do for the map's sockets",
+        hint='Name the attach type, or write SEC("sk_skb/stream_parser"), SEC("sk_skb/stream_verdict") or SEC("sk_skb/verdict").',
+    )
+
+
+def _without_link(program: KernelObject, map_fd: int, attach_type: int) -> Attachment:
+    from bpfload.links.fallback import attached_programs
+
+    if any(attached_programs(map_fd, attach_type, lambda: 0)):  # it would be replaced
+        raise KernelError("BPF_PROG_ATTACH", errno.EEXIST)
+    bpf.prog_attach(program.fd, map_fd, attach_type)
+    return _attachment(program, map_fd, attach_type)
+
+
+def _attachment(program: KernelObject, map_fd: int, attach_type: int) -> Attachment:
+    from bpfload.links.fallback import ProgAttachment
+    from bpfload.objects.info import map_info
+
+    holder = os.dup(map_fd)
+    return ProgAttachment(program, holder, attach_type, holder=holder, details={"map_id": map_info(holder).id})

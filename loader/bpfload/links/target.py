@@ -12,15 +12,16 @@ class Order:
 
     `before`, `after`: what to stand next to, ``"first"`` / ``"last"`` for the ends, or ``"program:ID"`` / ``"link:ID"``.
     `replace`: fd of the program whose place to take (cgroup, tcx without link). `revision`: attach only if the hook's list
-    still is that one, 0: any.
+    still is that one, 0: any. `preorder`: of a cgroup, to be run before the programs of the cgroups below (Linux 6.15).
 
-    Source: BPF_F_BEFORE, BPF_F_AFTER, BPF_F_ID, BPF_F_LINK in include/uapi/linux/bpf.h.
+    Source: BPF_F_BEFORE, BPF_F_AFTER, BPF_F_ID, BPF_F_LINK, BPF_F_PREORDER in include/uapi/linux/bpf.h.
     """
 
     before: str = ""
     after: str = ""
     replace: int = -1
     revision: int = 0
+    preorder: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -31,6 +32,7 @@ class Target:
     tc, tcx, netkit). `mode`: of XDP: "auto" (the driver's choice), "native", "generic", "offload". `name`: tracepoint
     ("category/name"), raw tracepoint, kernel function, syscall, or USDT ("provider:name"). `offset`: bytes from the function's
     start. `pattern`: with "*" and "?", for the multi kinds; `symbols`, `addresses`, `offsets`, `cookies`: the same as lists.
+    `ref_ctr_offset`, `ref_ctr_offsets`: of a uprobe, where in the file a counter is that is 1 more while it is attached.
     `is_return`: probe the return (None: as SEC() says). `binary`: path of a program or library, or a bare library name. `pid`:
     of one process, -1 for all, 0 for this one. `cgroup`: path of a cgroup directory. `override`, `multi`: how a cgroup's
     program without link shares with those below. `netns`: path of a network namespace, "" for the own one. `map_fd`: a sockmap,
@@ -40,7 +42,8 @@ class Target:
     for. `order`: the place among others. `family`, `hook`, `priority`, `defragment`: of netfilter, as in
     `bpfload.links.netfilter`; `priority`, `handle`, `parent` of a tc filter. `event_type`, `event_config`, `sample_period`,
     `sample_frequency`, `cpu`: of a perf event. `link`: False to use the older form without a link on purpose. `maps`: fds by
-    name of maps that attaching fills (USDT's __bpf_usdt_specs and __bpf_usdt_ip_to_spec_id).
+    name of maps that attaching fills (USDT's __bpf_usdt_specs and __bpf_usdt_ip_to_spec_id). `map`: instead of `map_fd`, for
+    `bpfload.deploy`: the name of a map of the same object, or the path of a pinned one.
     """
 
     attach_type: int = -1
@@ -52,6 +55,8 @@ class Target:
     symbols: tuple[str, ...] = ()
     addresses: tuple[int, ...] = ()
     offsets: tuple[int, ...] = ()
+    ref_ctr_offset: int = 0
+    ref_ctr_offsets: tuple[int, ...] = ()
     cookies: tuple[int, ...] = ()
     is_return: bool | None = None
     binary: str = ""
@@ -81,3 +86,4 @@ class Target:
     cpu: int = -1
     link: bool = True
     maps: Mapping[str, int] = field(default_factory=dict)
+    map: str = ""

@@ -1,4 +1,4 @@
-"""XDP on a network device, by BPF link.
+"""XDP on a network device: by BPF link (Linux 5.9), else by netlink.
 
 Source: bpf_xdp_link_attach() and dev_xdp_attach() in net/core/dev.c.
 """
@@ -17,10 +17,16 @@ from bpfload.syscall import bpf
 
 if TYPE_CHECKING:
     from bpfload.links import Target
+    from bpfload.objects.attachment import Attachment
     from bpfload.objects.base import KernelObject
     from bpfload.spec import ProgramSpec
 
-MODES = {"auto": 0, "native": consts.XDP_FLAGS_DRV_MODE, "generic": consts.XDP_FLAGS_SKB_MODE}
+MODES = {
+    "auto": 0,
+    "native": consts.XDP_FLAGS_DRV_MODE,
+    "generic": consts.XDP_FLAGS_SKB_MODE,
+    "offload": consts.XDP_FLAGS_HW_MODE,
+}
 
 # A packet in native mode without fragments has to fit a page, with XDP_PACKET_HEADROOM before and skb_shared_info behind.
 _USUAL_LARGEST_MTU = 3498
@@ -28,17 +34,43 @@ _USUAL_LARGEST_MTU = 3498
 _SIOCGIFMTU = 0x8921  # linux/sockios.h
 
 
-def attach(program: KernelObject, spec: ProgramSpec, target: Target) -> Link:
-    """Attach to the network device `target.device` in `target.mode`."""
+def attach(program: KernelObject, spec: ProgramSpec, target: Target) -> Attachment:
+    """Attach to the network device `target.device` in `target.mode`.
+
+    By netlink where `target.link` is False, and where the kernel has no such links or won't have this program by one.
+    """
     if not target.device:
         raise UsageError(f"program {spec.name!r}: no device to attach to", hint="Name one with --dev, for example --dev eth0.")
     if target.mode not in MODES:
         raise UsageError(f"no XDP mode {target.mode!r}", hint=f"Modes are {', '.join(MODES)}.")
     index = device_index(target.device)
     try:
-        return Link(bpf.link_create(program.fd, index, consts.BPF_XDP, MODES[target.mode]))
+        if target.link:
+            return Link(bpf.link_create(program.fd, index, consts.BPF_XDP, MODES[target.mode]))
+    except KernelError as error:
+        # EINVAL: before Linux 5.9 for any program; later among others for one that was loaded without an attach type.
+        if error.errno != errno.EINVAL:
+            raise _explain(error, spec, target, index) from None
+    try:
+        return _attach_by_netlink(program, index, MODES[target.mode])
     except KernelError as error:
         raise _explain(error, spec, target, index) from None
+
+
+def find(program: KernelObject, spec: ProgramSpec, target: Target) -> Attachment | None:
+    """Return the attachment without link that has this program on `target.device`, None if it isn't there like that."""
+    from bpfload.links.xdp_netlink import XdpAttachment
+
+    found = XdpAttachment(program, device_index(target.device), MODES[target.mode])
+    return found.if_there()
+
+
+def _attach_by_netlink(program: KernelObject, index: int, flags: int) -> Attachment:
+    from bpfload.links.xdp_netlink import XdpAttachment
+    from bpfload.syscall import netlink
+
+    netlink.xdp_set(index, program.fd, flags | consts.XDP_FLAGS_UPDATE_IF_NOEXIST)
+    return XdpAttachment(program, index, flags)
 
 
 def device_index(name: str) -> int:
@@ -66,7 +98,11 @@ def _explain(error: KernelError, spec: ProgramSpec, target: Target, index: int) 
             message += ": " + ", ".join(present)
         return KernelError(error.call, error.errno or 0, message, hint=_how_to_free(target.device, index))
     hint = ""
-    if error.errno == errno.EOPNOTSUPP and target.mode == "native":
+    if target.mode == "offload":
+        hint = (
+            f"The card of {target.device} takes no such program: it has to be loaded for that very device, which few cards can."
+        )
+    elif error.errno == errno.EOPNOTSUPP and target.mode == "native":
         hint = f"The driver of {target.device} has no native XDP (or none for a program like this): use --mode generic."
     elif error.errno in (errno.EINVAL, errno.ERANGE, errno.EOPNOTSUPP, errno.E2BIG):
         hint = _settings_hint(spec, target)
@@ -102,7 +138,7 @@ def mtu(device: str) -> int:
 
 def attached_to(index: int) -> list[str]:
     """Name the XDP programs on a device: ``id 12 (hello), by link 3``; empty where none can be found."""
-    links = {program: link for link, program in _links_on(index)}
+    links = {program: link for link, program in links_on(index)}
     programs = _programs_on(index)
     return [_program_words(program) + (f", by link {links[program]}" if program in links else "") for program in programs]
 
@@ -125,7 +161,7 @@ def _programs_on(index: int) -> list[int]:
     return [program for attachment in netlink.xdp_attachments(index) for _, program in attachment.programs]
 
 
-def _links_on(index: int) -> list[tuple[int, int]]:
+def links_on(index: int) -> list[tuple[int, int]]:
     """Return (link id, program id) of the XDP links on a device."""
     from bpfload.errors import BpfError
 
@@ -149,7 +185,7 @@ def _links_on(index: int) -> list[tuple[int, int]]:
 
 def _how_to_free(device: str, index: int) -> str:
     """Say how to get rid of what is attached: by its link, or by netlink."""
-    links = _links_on(index)
+    links = links_on(index)
     if links:
         return f"Detach it first: bpfload link detach id {links[0][0]}, or unload the pin that it came with."
     return f"Detach it first: bpfload net detach xdp dev {device}."

@@ -30,7 +30,8 @@ def by_id(get_fd: Callable[[int], int], kind: str, ident: int) -> int:
     try:
         return get_fd(ident)
     except KernelError as error:
-        if error.errno == errno.ENOENT:
+        # EAGAIN: a link whose making isn't finished, or has failed half-way; the id is listed, but nothing has it yet.
+        if error.errno in (errno.ENOENT, errno.EAGAIN):
             raise NotFoundError(f"no {kind} has id {ident}") from None
         raise with_capability(error, f"opening {kind} {ident}") from None
 

@@ -7,17 +7,23 @@ Source: include/uapi/linux/if_link.h (IFLA_XDP_*), pkt_cls.h (TCA_BPF_*), tc_act
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from socket import htons
 from typing import Any
 
 from pyroute2 import IPRoute
+from pyroute2.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_ECHO, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST
 from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.rtnl import RTM_DELQDISC, RTM_DELTFILTER, RTM_NEWQDISC, RTM_NEWTFILTER
+from pyroute2.netlink.rtnl.tcmsg import tcmsg
 
 from bpfload.errors import KernelError
 
 TC_H_ROOT = 0xFFFFFFFF
+TC_H_CLSACT = 0xFFFFFFF1
 TC_H_CLSACT_INGRESS = 0xFFFFFFF2
 TC_H_CLSACT_EGRESS = 0xFFFFFFF3
 
@@ -34,6 +40,8 @@ _XDP_MULTI = "xdpmulti"
 # Attributes that pyroute2 may not have names for: their numbers.
 _TCA_BPF_ACT, _TCA_BPF_NAME, _TCA_BPF_ID = 1, 7, 11
 _TCA_ACT_BPF_NAME, _TCA_ACT_BPF_ID = 6, 9
+_TCA_BPF_FLAG_ACT_DIRECT = 1
+_ETH_P_ALL = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +75,15 @@ class TcNode:
 class TcFilter:
     """A BPF filter of tc.
 
-    `program`: its id, None on kernels that don't tell. `actions`: (name, program id) of its BPF actions.
+    `program`: its id, None on kernels that don't tell. `actions`: (name, program id) of its BPF actions. `priority`, `handle`:
+    which of the filters below its parent it is.
     """
 
     name: str | None
     program: int | None
     actions: tuple[tuple[str | None, int | None], ...] | None
+    priority: int = 0
+    handle: int = 0
 
 
 @contextmanager
@@ -117,9 +128,14 @@ def xdp_attachments(ifindex: int | None = None) -> list[XdpAttachment]:
     return [device.xdp for device in wanted if device.xdp is not None]
 
 
-def xdp_set(ifindex: int, prog_fd: int, flags: int) -> None:
-    """Attach an XDP program to a device without a link; `prog_fd` -1 detaches. `flags`: XDP_FLAGS_*. Raises KernelError."""
-    attributes = [("IFLA_XDP_FD", prog_fd), ("IFLA_XDP_FLAGS", {"value": flags})]
+def xdp_set(ifindex: int, prog_fd: int, flags: int, *, expected_fd: int | None = None) -> None:
+    """Attach an XDP program to a device without a link; `prog_fd` -1 detaches. `flags`: XDP_FLAGS_*. Raises KernelError.
+
+    `expected_fd`, with XDP_FLAGS_REPLACE (Linux 5.7): only if that program is attached now, -1: only if none is; else EEXIST.
+    """
+    attributes: list[tuple[str, Any]] = [("IFLA_XDP_FD", prog_fd), ("IFLA_XDP_FLAGS", {"value": flags})]
+    if expected_fd is not None:
+        attributes.append(("IFLA_XDP_EXPECTED_FD", expected_fd))
     with _netlink("RTM_SETLINK") as socket:
         socket.link("set", index=ifindex, xdp={"attrs": attributes})
 
@@ -155,8 +171,80 @@ def tc_bpf_filters(ifindex: int, parent: int) -> list[TcFilter]:
             options = message.get_attr("TCA_OPTIONS")
             if message.get_attr("TCA_KIND") == "bpf" and options is not None:
                 name, program = _attribute(options, "TCA_BPF_NAME", _TCA_BPF_NAME), _number(options, "TCA_BPF_ID", _TCA_BPF_ID)
-                found.append(TcFilter(name, program, _actions(_attribute(options, "TCA_BPF_ACT", _TCA_BPF_ACT))))
+                actions = _actions(_attribute(options, "TCA_BPF_ACT", _TCA_BPF_ACT))
+                found.append(TcFilter(name, program, actions, message["info"] >> 16, message["handle"]))
         return found
+
+
+def tc_has_filters(ifindex: int, parent: int) -> bool:
+    """Whether any filter, of whatever kind, hangs below a handle of a device. Raises KernelError."""
+    with _netlink("RTM_GETTFILTER") as socket:
+        return any(message["index"] == ifindex for message in socket.get_filters(index=ifindex, parent=parent))
+
+
+def clsact_create(ifindex: int) -> bool:
+    """Give a device the qdisc that filters hang on; return False where it has one already. Raises KernelError."""
+    try:
+        with _netlink("RTM_NEWQDISC") as socket:
+            _request(socket, _clsact(ifindex), RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL)
+    except KernelError as error:
+        if error.errno == errno.EEXIST:
+            return False
+        raise
+    return True
+
+
+def clsact_delete(ifindex: int) -> None:
+    """Take that qdisc off again, with every filter that hangs on it. Raises KernelError."""
+    with _netlink("RTM_DELQDISC") as socket:
+        _request(socket, _clsact(ifindex), RTM_DELQDISC, 0)
+
+
+def _clsact(ifindex: int) -> Any:
+    message = tcmsg()
+    message["index"], message["parent"], message["handle"] = ifindex, TC_H_CLSACT, TC_H_CLSACT & 0xFFFF0000
+    message["attrs"] = [("TCA_KIND", "clsact")]
+    return message
+
+
+def tc_filter_add(
+    ifindex: int, parent: int, prog_fd: int, name: str, *, priority: int = 0, handle: int = 0, replace: bool = False
+) -> tuple[int, int]:
+    """Hang a BPF program on a qdisc as a direct-action filter for all protocols; return (priority, handle).
+
+    `priority`, `handle`: 0: the kernel chooses. `replace`: instead of the filter that is there, at once; otherwise one that is
+    there is EEXIST. Raises KernelError.
+    """
+    message = _filter(ifindex, parent, priority, handle)
+    options = [("TCA_BPF_FD", prog_fd), ("TCA_BPF_NAME", name), ("TCA_BPF_FLAGS", _TCA_BPF_FLAG_ACT_DIRECT)]
+    message["attrs"].append(("TCA_OPTIONS", {"attrs": options}))
+    with _netlink("RTM_NEWTFILTER") as socket:
+        # Echoed, the message has what the kernel chose.
+        flags = NLM_F_REPLACE if replace else NLM_F_CREATE | NLM_F_EXCL
+        for answer in _request(socket, message, RTM_NEWTFILTER, NLM_F_ECHO | flags):
+            if answer["header"]["type"] == RTM_NEWTFILTER:
+                return answer["info"] >> 16, answer["handle"]
+    return priority, handle
+
+
+def tc_filter_delete(ifindex: int, parent: int, priority: int, handle: int) -> None:
+    """Take one BPF filter off. Raises KernelError, ENOENT where it isn't there."""
+    with _netlink("RTM_DELTFILTER") as socket:
+        _request(socket, _filter(ifindex, parent, priority, handle), RTM_DELTFILTER, 0)
+
+
+def _filter(ifindex: int, parent: int, priority: int, handle: int) -> Any:
+    message = tcmsg()
+    message["index"], message["parent"], message["handle"] = ifindex, parent, handle
+    message["info"] = priority << 16 | htons(_ETH_P_ALL)
+    message["attrs"] = [("TCA_KIND", "bpf")]
+    return message
+
+
+def _request(socket: IPRoute, message: Any, kind: int, flags: int) -> list[Any]:
+    """Send one message and return the answers, once the kernel has acknowledged it."""
+    message["header"]["type"], message["header"]["flags"] = kind, NLM_F_REQUEST | NLM_F_ACK | flags
+    return list(socket.nlm_request_batch([message]))
 
 
 def _actions(actions: Any) -> tuple[tuple[str | None, int | None], ...] | None:
