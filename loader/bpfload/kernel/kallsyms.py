@@ -81,6 +81,21 @@ class Kallsyms:
         end = text.find(b"\n", start)
         return text[start : end if end >= 0 else len(text)].decode(errors="replace").strip().strip("[]")
 
+    def function_names(self) -> set[str]:
+        """Return the names of all functions, modules' included (types t, T, w, W)."""
+        import re
+
+        found = re.findall(rb"^[0-9a-f]+ [tTwW] (\S+)", self._text, re.MULTILINE)
+        return {name.decode(errors="replace") for name in found}
+
+    def function_addresses(self, names: Iterable[str]) -> list[int]:
+        """Return the addresses of all functions with those names, in file order; a name that several have gives several."""
+        import re
+
+        wanted = {name.encode() for name in names}
+        found = re.findall(rb"^([0-9a-f]+) [tTwW] (\S+)", self._text, re.MULTILINE)
+        return [int(address, 16) for address, name in found if name in wanted]
+
     def names(self, address: int) -> list[tuple[str, str]]:
         """Return the (name, module) of every symbol at exactly that address, in file order."""
         text = self._text

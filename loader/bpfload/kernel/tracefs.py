@@ -64,6 +64,41 @@ def event_id(category: str, name: str) -> int:
         ) from None
 
 
+def traceable_functions(module: str | None = "") -> set[str]:
+    """Return the names of the functions that ftrace can trace; empty where it can't tell.
+
+    `module`: those of one module, "" those of the kernel proper, None all.
+
+    Source: available_filter_functions in Documentation/trace/ftrace.rst: a name a line, a module's with ``[module]`` behind it.
+    """
+    place = find()
+    if place is None:
+        return set()
+    mark = f"[{module}]" if module else ""
+    try:
+        with open(f"{place}/available_filter_functions", encoding="utf-8", errors="replace") as file:
+            rows = (line.split() for line in file)
+            return {row[0] for row in rows if row and (module is None or (row[1] if len(row) > 1 else "") == mark)}
+    except OSError:
+        return set()
+
+
+def traceable_addresses() -> list[tuple[int, str]]:
+    """Return (address, name) of every function that ftrace can trace (Linux 6.5); empty where it can't tell.
+
+    Source: available_filter_functions_addrs in Documentation/trace/ftrace.rst: an address, a name, and a module's name.
+    """
+    place = find()
+    if place is None:
+        return []
+    try:
+        with open(f"{place}/available_filter_functions_addrs", encoding="utf-8", errors="replace") as file:
+            rows = (line.split() for line in file)
+            return [(int(row[0], 16), row[1]) for row in rows if len(row) > 1]
+    except (OSError, ValueError):
+        return []
+
+
 def raw_tracepoints() -> list[str]:
     """Return the names of the kernel's raw tracepoints, modules' included, sorted.
 

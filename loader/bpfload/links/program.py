@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, cast
 
 from bpfload.objects.program import Program
 
 if TYPE_CHECKING:
     from bpfload.links.target import Order, Target
     from bpfload.objects.attachment import Attachment
+    from bpfload.objects.iterator import IteratorLink
     from bpfload.objects.map import Map
     from bpfload.spec import ProgramSpec
 
@@ -23,11 +24,13 @@ class AttachableProgram(Program):
     where the kernel refuses, with the reason as far as it can be found.
     """
 
-    __slots__ = ("_spec",)
+    __slots__ = ("_spec", "object_maps")
 
-    def __init__(self, fd: int, spec: ProgramSpec | None = None) -> None:
+    def __init__(self, fd: int, spec: ProgramSpec | None = None, maps: Mapping[str, Map] | None = None) -> None:
         super().__init__(fd)
         self._spec = spec
+        #: The maps of the object that it was loaded with, by name; owned by that. USDT describes arguments there.
+        self.object_maps = maps or {}
 
     @property
     def spec(self) -> ProgramSpec:
@@ -140,12 +143,19 @@ class AttachableProgram(Program):
         return self._attach_to("kprobe", Target(name=function, offset=offset, is_return=is_return, cookie=cookie))
 
     def attach_kprobe_multi(
-        self, pattern: str = "", *, symbols: Sequence[str] = (), cookies: Sequence[int] = (), is_return: bool | None = None
+        self,
+        pattern: str = "",
+        *,
+        symbols: Sequence[str] = (),
+        addresses: Sequence[int] = (),
+        cookies: Sequence[int] = (),
+        is_return: bool | None = None,
     ) -> Attachment:
-        """Attach to many kernel functions at once (Linux 5.18): those that match a pattern, or those named."""
+        """Attach to many kernel functions at once (Linux 5.18): those that match a pattern ("*", "?"), or those named."""
         from bpfload.links.target import Target
 
-        target = Target(pattern=pattern, symbols=tuple(symbols), cookies=tuple(cookies), is_return=is_return)
+        target = Target(pattern=pattern, symbols=tuple(symbols), addresses=tuple(addresses), is_return=is_return)
+        target.cookies = tuple(cookies)
         return self._attach_to("kprobe_multi", target)
 
     def attach_ksyscall(self, name: str, *, is_return: bool | None = None, cookie: int = 0) -> Attachment:
@@ -163,11 +173,16 @@ class AttachableProgram(Program):
         pid: int = -1,
         is_return: bool | None = None,
         cookie: int = 0,
+        ref_ctr_offset: int = 0,
     ) -> Attachment:
-        """Attach to a function in a program or library, or to an offset in the file. `pid`: of one process, -1: all."""
+        """Attach to a function in a program or library (a path, or a bare name), or to an offset in the file.
+
+        `pid`: of one process, -1: all. `ref_ctr_offset`: where in the file a counter is that is 1 more while it is attached.
+        """
         from bpfload.links.target import Target
 
         target = Target(name=function, binary=os.fspath(binary), offset=offset, pid=pid, is_return=is_return, cookie=cookie)
+        target.ref_ctr_offset = ref_ctr_offset
         return self._attach_to("uprobe", target)
 
     def attach_uprobe_multi(
@@ -177,26 +192,37 @@ class AttachableProgram(Program):
         *,
         symbols: Sequence[str] = (),
         offsets: Sequence[int] = (),
+        ref_ctr_offsets: Sequence[int] = (),
         cookies: Sequence[int] = (),
         pid: int = -1,
         is_return: bool | None = None,
     ) -> Attachment:
-        """Attach to many functions of a program or library at once (Linux 6.6)."""
+        """Attach to many functions of a program or library at once: one link since Linux 6.6, before that one for each."""
         from bpfload.links.target import Target
 
         target = Target(binary=os.fspath(binary), pattern=pattern, symbols=tuple(symbols), offsets=tuple(offsets))
         target.cookies, target.pid, target.is_return = tuple(cookies), pid, is_return
+        target.ref_ctr_offsets = tuple(ref_ctr_offsets)
         return self._attach_to("uprobe_multi", target)
 
     def attach_usdt(
-        self, binary: str | os.PathLike[str], provider: str, name: str, maps: dict[str, Map], *, pid: int = -1, cookie: int = 0
+        self,
+        binary: str | os.PathLike[str],
+        provider: str,
+        name: str,
+        *,
+        pid: int = -1,
+        cookie: int = 0,
+        maps: Mapping[str, Map] | None = None,
     ) -> Attachment:
-        """Attach to a statically defined trace point of a program. `maps`: of the object, where the probe's arguments are
-        described."""
+        """Attach to a statically defined probe of a program or library. `cookie`: what bpf_usdt_cookie() returns.
+
+        `maps`: those where the probe's arguments are described, if not those of the program's object.
+        """
         from bpfload.links.target import Target
 
         target = Target(name=f"{provider}:{name}", binary=os.fspath(binary), pid=pid, cookie=cookie)
-        target.maps = {key: each.fd for key, each in maps.items()}
+        target.maps = {key: each.fd for key, each in (maps or {}).items()}
         return self._attach_to("usdt", target)
 
     def attach_perf_event(
@@ -223,17 +249,28 @@ class AttachableProgram(Program):
 
         return self._attach_to("freplace", Target(program_fd=program.fd, function=function))
 
+    def attach_tracing_multi(self, pattern: str = "", *, symbols: Sequence[str] = (), cookies: Sequence[int] = ()) -> Attachment:
+        """Attach a program of fentry.multi, fexit.multi, … (Linux 7.2) to the functions that match, or to those named."""
+        from bpfload.links.target import Target
+
+        return self._attach_to("tracing_multi", Target(pattern=pattern, symbols=tuple(symbols), cookies=tuple(cookies)))
+
     def attach_iterator(
         self,
         *,
         over: Map | None = None,
         tid: int = 0,
         pid: int = -1,
-        cgroup: str | os.PathLike[str] = "",
+        cgroup: str | os.PathLike[str] | int = "",
         cgroup_order: str = "",
-    ) -> Attachment:
-        """Make an iterator: over everything of its kind, or a map's elements, one task or process, a cgroup."""
+    ) -> IteratorLink:
+        """Make an iterator: over everything of its kind, or a map's elements, one task or process, a cgroup (a path or an id).
+
+        `cgroup_order`: "self", "descendants", "descendants_post", "ancestors", "children". The link's `read`, `lines` and
+        `open` give what the program writes.
+        """
         from bpfload.links.target import Target
 
-        target = Target(map_fd=over.fd if over else -1, tid=tid, pid=pid, cgroup=os.fspath(cgroup), cgroup_order=cgroup_order)
-        return self._attach_to("iterator", target)
+        target = Target(map_fd=over.fd if over else -1, tid=tid, pid=pid, cgroup_order=cgroup_order)
+        target.cgroup = str(cgroup) if isinstance(cgroup, int) else os.fspath(cgroup)
+        return cast("IteratorLink", self._attach_to("iterator", target))

@@ -134,10 +134,11 @@ class Session:
             action(*arguments)
         new_pins = [str(arguments[0]) for action, arguments in self._undo if action is os.unlink]
         self._undo.clear()
+        live = {name: Map(entry.detach_fd()) for name, entry in self._maps.items()}
         return Object(
             self.spec,
-            {name: AttachableProgram(program.detach_fd(), program.spec) for name, program in self._programs.items()},
-            {name: Map(entry.detach_fd()) for name, entry in self._maps.items()},
+            {name: AttachableProgram(program.detach_fd(), program.spec, live) for name, program in self._programs.items()},
+            live,
             {linked.name: len(linked.insns) // 8 for linked in self.linked},
             self.struct_ops,
             self.notes,
