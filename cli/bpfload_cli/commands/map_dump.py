@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator
+from itertools import chain
+
 from bpfload.abi import consts
+from bpfload.btf.values import JSON, PLAIN
 from bpfload.errors import KernelError
 from bpfload.inspect import elements, maps
 from bpfload.inspect.elements import CpuValue, Element, Formatted, Unreadable
 from bpfload.inspect.typed import TypedValue
 from bpfload.inspect.view import to_data
-from bpfload.objects.map import Map
+from bpfload.objects.map import Batch, Map
 from bpfload_cli.layouts import MAP_HEADER
 from bpfload_cli.output import hex_lines, json_text, render
 from bpfload_cli.session import Session
+
+TextOf = Callable[[Batch], bytearray | str]
 
 # Wider keys and values, in bytes, stand on a line of their own; narrow ones share a line if both take no more than this.
 _WIDE, _ONE_LINE = 16, 24
@@ -59,12 +66,66 @@ def _dump_data(session: Session, found: list[Map]) -> None:
 def _write_elements(session: Session, item: Map, depth: int, end: str) -> None:
     count = 0
     try:
+        fast = _data_batches(session, item, depth + 1)
+        if fast is not None:
+            batches, text_of = fast
+            count = _write_batches(batches, text_of, "[")
+            session.write(f"{end}]" if count else "[]")
+            return
         for element in elements.elements(item):
             session.write(("," if count else "[") + _element_text(session, element, depth + 1))
             count += 1
     except KernelError as error:
         _report(session, item, error)
     session.write(f"{end}]" if count else "[]")
+
+
+def _batches(item: Map) -> Iterator[Batch] | None:
+    """Return the map's batches, or None where its elements must be looked at one by one."""
+    batches = item.batches()
+    try:
+        first = next(batches, None)
+    except KernelError:
+        return None  # what is wrong is said of each element
+    return iter(()) if first is None else chain((first,), batches)
+
+
+def _data_batches(session: Session, item: Map, depth: int) -> tuple[Iterator[Batch], TextOf] | None:
+    """Return the map's batches, and what makes the JSON, or the text by types, of one; a comma stands before each element."""
+    batches = _batches(item)
+    if batches is None:
+        return None
+    from bpfload_cli.commands import map_bulk
+
+    pretty = session.pretty or not session.json
+    shape = map_bulk.Shape.of(item)
+    type_id, decoders = elements.value_type(item.info())
+    before = None
+    if session.json or decoders is None:
+        before = map_bulk.json_template(shape, pretty=pretty, depth=depth, closed=decoders is None)
+        if decoders is None:
+            return batches, before.fill
+    style = JSON if session.json else PLAIN
+    inner = depth + 1 if session.json else depth
+    typed = map_bulk.TypedTemplate.of(decoders.of(style), item.info().btf_key_type_id, type_id, shape, pretty=pretty, depth=inner)
+    return batches, map_bulk.typed_texts(before, typed, depth)
+
+
+def _write_batches(batches: Iterator[Batch], text_of: TextOf, start: str) -> int:
+    """Write the text of all batches and return how many elements there were. `start`: in place of the first one's comma."""
+    count = 0
+    sys.stdout.flush()
+    out = sys.stdout.buffer
+    for batch in batches:
+        text = text_of(batch)
+        data = text.encode(errors="surrogateescape") if isinstance(text, str) else text
+        if start and not count:
+            out.write(start.encode())
+            out.write(memoryview(data)[1:])
+        else:
+            out.write(data)
+        count += batch.count
+    return count
 
 
 def _element_text(session: Session, element: Element, depth: int) -> str:
@@ -112,7 +173,13 @@ def _dump_bytes(session: Session, found: list[Map]) -> None:
             session.write(render(maps.header(item), MAP_HEADER, colour=session.colour))
         count = 0
         try:
-            for element in elements.elements(item):
+            batches = _batches(item)
+            if batches is not None:
+                from bpfload_cli.commands import map_bulk
+
+                template = map_bulk.plain_template(map_bulk.Shape.of(item), _WIDE, _ONE_LINE)
+                count = _write_batches(batches, template.fill, "")
+            for element in elements.elements(item) if batches is None else ():
                 session.write(_element_lines(item, element))
                 count += not isinstance(element.value, Unreadable)
         except KernelError as error:

@@ -275,7 +275,7 @@ class Decoder:
                 [i * elem_size for i in range(count)] if count <= MAX_EMPTY_ELEMENTS else range(0, count * elem_size, elem_size)
             )
             whole = lambda data, offset: [elem(data, offset + step) for step in steps]  # noqa: E731 - one of several forms of the same closure
-        if count and self._is_char(found.elem):
+        if count and self.is_char(found.elem):
             whole = self._text_or(whole, count)
         return count * elem_size, whole
 
@@ -288,7 +288,7 @@ class Decoder:
             return _INT_FORMATS[found.size].lower()
         return _INT_FORMATS[found.size] if found.encoding == 0 else ""
 
-    def _is_char(self, type_id: int) -> bool:
+    def is_char(self, type_id: int) -> bool:
         """Return whether an array of these may be text. A typedef of char doesn't count, as in bpftool."""
         found = self.btf.type(self.btf.skip_modifiers(type_id))
         return found.kind == t.KIND_INT and found.size == 1 and (found.encoding == t.INT_CHAR or found.name == "char")
@@ -304,7 +304,7 @@ class Decoder:
         return decode
 
     def _struct(self, found: t.Type) -> tuple[int, Decode]:
-        fields = [(member.name, *self._member(member)) for member in found.members]
+        fields = [(member.name, *self.member(member)) for member in found.members]
         names = [name for name, _, _ in fields]
         if self.style == PYTHON and "" in names:
             return found.size, _decode_flat(fields)
@@ -312,7 +312,7 @@ class Decoder:
             return found.size, lambda data, offset: {name: decode(data, offset + at) for name, at, decode in fields}
         return found.size, lambda data, offset: Fields([(name, decode(data, offset + at)) for name, at, decode in fields])
 
-    def _member(self, member: t.Member) -> tuple[int, Decode]:
+    def member(self, member: t.Member) -> tuple[int, Decode]:
         """Return the offset of a member in bytes, and what decodes it."""
         at, bit = divmod(member.offset_bits, 8)
         if member.bitfield_size:

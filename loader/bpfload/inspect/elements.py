@@ -16,16 +16,6 @@ from bpfload.objects.map import Map
 
 _OF_MAPS = (consts.BPF_MAP_TYPE_ARRAY_OF_MAPS, consts.BPF_MAP_TYPE_HASH_OF_MAPS)
 _OF_OBJECTS = (*_OF_MAPS, consts.BPF_MAP_TYPE_PROG_ARRAY)
-# Every element of these can be read, so that their elements may be fetched many at a time.
-_BATCHED = (
-    consts.BPF_MAP_TYPE_HASH,
-    consts.BPF_MAP_TYPE_ARRAY,
-    consts.BPF_MAP_TYPE_PERCPU_HASH,
-    consts.BPF_MAP_TYPE_PERCPU_ARRAY,
-    consts.BPF_MAP_TYPE_LRU_HASH,
-    consts.BPF_MAP_TYPE_LRU_PERCPU_HASH,
-    consts.BPF_MAP_TYPE_LPM_TRIE,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +60,15 @@ def elements(item: Map) -> Iterator[Element]:
     """
     reader = _Reader(item)
     started = False
-    if item.info().type in _BATCHED:
-        try:
-            for key, value in item.items():
-                started = True
+    try:
+        for batch in item.batches():
+            started = True
+            for key, value in batch:
                 yield reader.element(key, value)
-            return
-        except KernelError:
-            if started:
-                raise
+        return
+    except KernelError:
+        if started:
+            raise
     for key in item.keys():  # noqa: SIM118 - it is no dict
         try:
             yield reader.element(key, item.lookup(key))

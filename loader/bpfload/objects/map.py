@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Self
@@ -34,6 +35,8 @@ _BATCHED = (
 
 # A batch reads about so many bytes.
 _BATCH_BYTES = 1 << 18
+# So often a batch is tried again that found elements only that vanished meanwhile.
+_TRIES = 100
 
 
 def is_per_cpu(map_type: int) -> bool:
@@ -116,8 +119,6 @@ class Map(KernelObject):
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value at `key`, or None."""
-        import errno
-
         try:
             return self.lookup(key)
         except KernelError as error:
@@ -162,26 +163,29 @@ class Map(KernelObject):
 
         Raises KernelError where the values of this type of map can't be read.
         """
-        if self.info().type in _BATCHED:
-            try:
-                yield from self._batches()
-                return
-            except _NoBatches:
-                pass
+        try:
+            for batch in self.batches():
+                yield from batch
+            return
+        except NoBatchesError:
+            pass
         for key in self.keys():
             value = self.get(key)
             if value is not None:
                 yield key, value
 
-    def _batches(self) -> Iterator[tuple[bytes, bytes]]:
-        """Yield all elements by BPF_MAP_LOOKUP_BATCH. Raises _NoBatches before the first of them on kernels without it."""
-        import errno
+    def batches(self) -> Iterator[Batch]:
+        """Yield all elements, many at a time (BPF_MAP_LOOKUP_BATCH), in the order of `keys`.
 
+        Raises NoBatchesError before the first of them where the kernel has no batches for this map, KernelError.
+        """
+        if self.info().type not in _BATCHED:
+            raise NoBatchesError("batches for maps of this type")
         key_size, value_size = self.info().key_size, self.lookup_size
         count = max(64, _BATCH_BYTES // (key_size + value_size))
         count = max(1, min(count, self.info().max_entries))
         token: bytes | None = None
-        started = False
+        started, tries = False, _TRIES
         while True:
             try:
                 keys, values, read, token = bpf.map_lookup_batch(self.fd, token, count, key_size, value_size)
@@ -190,15 +194,35 @@ class Map(KernelObject):
                     # One bucket of the hash table holds more than fits.
                     count *= 2
                     continue
+                if error.errno == errno.EINTR and tries:
+                    tries -= 1
+                    continue
                 if not started and error.errno in (errno.EINVAL, errno.EOPNOTSUPP, ENOTSUPP):
-                    raise _NoBatches from None
+                    raise NoBatchesError("batches for maps of this type", since="5.6", errno=error.errno) from None
                 raise
-            started = True
-            for index in range(read):
-                yield keys[index * key_size : (index + 1) * key_size], values[index * value_size : (index + 1) * value_size]
+            started, tries = True, _TRIES
+            if read:
+                yield Batch(keys, values, read)
             if token is None:
                 return
 
 
-class _NoBatches(Exception):
+class Batch:
+    """Elements in the map's order. `keys`, `values`: all keys and all values, one after another; `count`: of the elements."""
+
+    __slots__ = ("count", "keys", "values")
+
+    def __init__(self, keys: bytes, values: bytes, count: int) -> None:
+        self.keys = keys
+        self.values = values
+        self.count = count
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        key_size, value_size = len(self.keys) // self.count, len(self.values) // self.count
+        for number in range(self.count):
+            key = self.keys[number * key_size : (number + 1) * key_size]
+            yield key, self.values[number * value_size : (number + 1) * value_size]
+
+
+class NoBatchesError(NotSupportedError):
     """The kernel has no batches for this type of map (before Linux 5.6, 5.13 for per-CPU arrays)."""
