@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from support.system import kconfig, kernel_version
+from support.system import has_oopsed, kconfig, kernel_version
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,8 @@ def why_missing(name: str, since: str | None = None, config: str | tuple[str, ..
         feature = FEATURES[name]
     if kernel_version() < feature.since:
         return f"{name} needs Linux {feature.since[0]}.{feature.since[1]}, this is {kernel_version()[0]}.{kernel_version()[1]}"
+    if name.startswith("struct_ops") and has_oopsed():
+        return f"{name}: this kernel has had an oops, and a lock that the dead hold would stop whatever registers struct_ops for ever"
     configuration = kconfig()
     if configuration is not None:
         missing = [option for option in feature.config if option and configuration.get(option) not in ("y", "m")]

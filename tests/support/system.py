@@ -67,6 +67,11 @@ def kernel_version() -> tuple[int, int]:
 
 
 @functools.cache
+def has_oopsed() -> bool:
+    """Whether the kernel has gone on after a fault of its own (taint flag D): locks may be held by who died of it."""
+    return bool(int(Path("/proc/sys/kernel/tainted").read_text()) & 1 << 7)
+
+
 def kconfig() -> dict[str, str] | None:
     """The running kernel's configuration, or None where it isn't to be found."""
     for path in (Path("/proc/config.gz"), Path(f"/boot/config-{platform.release()}")):
