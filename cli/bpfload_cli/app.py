@@ -94,11 +94,11 @@ class CommandTable(TyperGroup):
         return self.names
 
 
-def typed(function: Callable[..., Any]) -> Any:
+def typed(function: Callable[..., Any], kind: type[TyperCommand] = TyperCommand) -> Any:
     """Return the command of a function whose parameters are typer's: options with types, defaults and help.
 
-    The function may take a `typer.Context`, whose `obj` is the `Session`.
+    The function may take a `typer.Context`, whose `obj` is the `Session`. `kind`: the command's class.
     """
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    app.command(context_settings={"help_option_names": []}, add_help_option=False)(function)
+    app.command(cls=kind, context_settings={"help_option_names": []}, add_help_option=False)(function)
     return typer.main.get_command(app)

@@ -25,7 +25,7 @@ COMMANDS = CommandTable(
         ("iter", f"{_HERE}.iter:command"),
         ("token", f"{_HERE}.token:command"),
         ("version", f"{_HERE}.version:command"),
-        ("load", f"{_HERE}.load:load"),
+        ("load", f"{_HERE}.load:command"),
         ("unload", f"{_HERE}.unload:unload"),
         ("attach", f"{_HERE}.attach:command"),
         ("detach", f"{_HERE}.detach:command"),

@@ -270,7 +270,7 @@ def test_a_tracepoint_that_is_not_there(fails: Fails, bpffs: Path) -> None:
         ([HELLO, "PIN", "--mode", "native"], ["--mode", "--dev"]),
         ([HELLO, "PIN", "--dev", "lo", "--mode", "fast"], ["'fast'", "auto, native, generic"]),
         ([HELLO, "PIN", "--attach", "sys_enter"], ["--attach", "hello.bpf.o", 'SEC("xdp")']),
-        ([SYS_ENTER, "PIN", "--dev", "lo"], ["--dev", "no XDP program", 'SEC("raw_tp/sys_enter")']),
+        ([SYS_ENTER, "PIN", "--dev", "lo"], ["--dev", "no XDP, tc or netkit program", 'SEC("raw_tp/sys_enter")']),
         ([HELLO, "PIN", "--reuse-maps", "--replace-maps"], ["exclude"]),
     ],
 )

@@ -143,3 +143,133 @@ def test_a_tracepoint_program_that_nothing_runs_is_pointed_out(bpfload: Command,
     quiet = bpfload(HELLO_FUNC, bpffs / "told", "--no-attach")
     attached = bpfload(HELLO_FUNC, bpffs / "runs", "--attach", "sys_enter")
     assert quiet.stderr == attached.stderr == ""
+
+
+# Every hook
+
+MANY = DATA / "many-hooks.bpf.o"
+
+
+def only(*names: str) -> list[str]:
+    return [word for name in names for word in ("--program", name)]
+
+
+@pytest.mark.needs_feature("tcx")
+def test_a_device_attaches_all_that_wants_one(bpfload: Command, bpffs: Path, veth: VethPair) -> None:
+    programs = only("on_xdp", "on_ingress", "on_egress", "on_tc", "on_lookup")
+    bpfload(MANY, bpffs / "m", *programs, "--dev", veth.device, "--direction", "egress", "--before", "first")
+    assert sorted(os.listdir(bpffs / "m")) == sorted(
+        [name + end for name in ("on_xdp", "on_ingress", "on_egress", "on_tc") for end in ("", "_link")] + ["on_lookup"]
+    )
+    shown = bpfload("-j", "net", "list").json()[0]
+    assert len(shown["xdp"]) == 1
+    ends = {end: [each["name"] for each in shown["tc"] if each["kind"] == f"tcx/{end}"] for end in ("ingress", "egress")}
+    assert ends == {"ingress": ["on_ingress"], "egress": ["on_tc", "on_egress"]}
+    bpfload("unload", bpffs / "m")
+    assert os.listdir(bpffs) == []
+
+
+@pytest.mark.needs_feature("cgroup_link")
+def test_a_cgroup(bpfload: Command, bpffs: Path, cgroup: Path) -> None:
+    bpfload(MANY, bpffs / "m", *only("on_cgroup_egress", "on_cgroup_socket"), "--cgroup", cgroup)
+    kinds = {bpfload("-j", "link", "show", "pinned", each).json()["attach_type"] for each in (bpffs / "m").glob("*_link")}
+    assert kinds == {"cgroup_inet_egress", "cgroup_inet_sock_create"}
+    bpfload("unload", bpffs / "m")
+
+
+@pytest.mark.needs_feature("sk_lookup")
+@pytest.mark.needs_feature("link_info")
+def test_a_network_namespace(bpfload: Command, bpffs: Path, netns: VethPair) -> None:
+    bpfload(MANY, bpffs / "m", *only("on_lookup"), "--netns", netns.there.path)
+    shown = bpfload("-j", "link", "show", "pinned", bpffs / "m_link").json()
+    assert (shown["type"], shown["netns_ino"]) == ("netns", os.stat(netns.there.path).st_ino)
+    bpfload("unload", bpffs / "m")
+
+
+@pytest.mark.needs_feature("sockmap_link")
+def test_a_sockmap_of_the_object(bpfload: Command, bpffs: Path) -> None:
+    bpfload(MANY, bpffs / "m", *only("on_verdict"), "--map", "sockets", "--pin-maps", bpffs / "maps")
+    link = bpfload("-j", "link", "show", "pinned", bpffs / "m_link").json()
+    assert link["map_id"] == bpfload("-j", "map", "show", "pinned", bpffs / "maps/sockets").json()["id"]
+    bpfload("unload", bpffs / "m")
+
+
+@pytest.mark.needs_feature("netfilter_link")
+def test_netfilter(bpfload: Command, bpffs: Path, netns: VethPair) -> None:
+    bpfload(MANY, bpffs / "m", *only("on_netfilter"), "--netfilter", "ip/input", "--priority", "-150")
+    shown = bpfload("-j", "link", "show", "pinned", bpffs / "m_link").json()
+    assert (shown["type"], shown["prio"]) == ("netfilter", -150)
+    bpfload("unload", bpffs / "m")
+
+
+@pytest.mark.needs_feature("perf_link")
+@pytest.mark.needs_feature("uprobe")
+@pytest.mark.needs_feature("iter")
+def test_all_that_sec_names(bpfload: Command, bpffs: Path) -> None:
+    names = ("on_switch", "on_enter", "on_task", "on_xdp")
+    done = bpfload(MANY, bpffs / "m", *only(*names), "--attach")
+    assert "program 'on_xdp' is loaded and not attached" in done.stderr
+    assert "--dev IF" in done.stderr
+    assert sorted(os.listdir(bpffs / "m")) == sorted([*names, "on_switch_link", "on_enter_link", "on_task_link"])
+    bpfload("unload", bpffs / "m")
+
+
+@pytest.mark.needs_feature("perf_link")
+@pytest.mark.parametrize(
+    ("program", "options"),
+    [
+        ("on_tracepoint", ["--attach", "sched/sched_switch"]),
+        ("on_tracepoint", ["--target", "sched/sched_switch"]),
+        ("on_uprobe", ["--target", "on_uprobe=/bin/true:0x2100"]),
+    ],
+)
+def test_a_target_in_words(bpfload: Command, bpffs: Path, program: str, options: list[str]) -> None:
+    bpfload(MANY, bpffs / "m", *only(program), *options)
+    assert bpfload("-j", "link", "show", "pinned", bpffs / "m_link").json()["type"] == "perf_event"
+    bpfload("unload", bpffs / "m")
+
+
+@pytest.mark.parametrize("words", [["OBJ", "PATH", "--attach"], ["load", "--attach", "OBJ", "PATH"], ["OBJ", "--attach", "PATH"]])
+@pytest.mark.needs_feature("raw_tracepoint_link")
+def test_attach_without_a_name(bpfload: Command, bpffs: Path, words: list[str]) -> None:
+    bpfload(*({"OBJ": SYS_ENTER, "PATH": bpffs / "p"}.get(word, word) for word in words))
+    assert bpfload("-j", "link", "show", "pinned", bpffs / "p_link").json()["tp_name"] == "sys_enter"
+    bpfload("unload", bpffs / "p")
+
+
+# Values
+
+
+def test_values_are_set_before_the_load(bpfload: Command, bpffs: Path) -> None:
+    values = ["number=-7", "action=LOG", "text=hey", "ports[1]=443", "rule.range.high=0x20", "variable=11"]
+    words = [word for each in values for word in ("--set", each)]
+    bpfload(MANY, bpffs / "m", *only("on_xdp"), *words, "--pin-maps", bpffs / "maps")
+    rodata = bpfload("-j", "map", "dump", "pinned", bpffs / "maps/many_hoo_rodata").json()[0]["formatted"]["value"][".rodata"]
+    found = {name: value for each in rodata for name, value in each.items()}
+    assert (found["number"], found["action"], found["ports"]) == (-7, "LOG", [1, 443, 3])
+    assert found["rule"]["range"]["high"] == 0x20
+    bpfload("unload", bpffs / "m")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--set", "nubmer=1"], ["no global variable 'nubmer'", "Did you mean number"]),
+        (["--set", "small=300"], ["300 is out of range, 0 to 255"]),
+        (["--set", "small"], ["--set small: it takes NAME=VALUE"]),
+        (["--direction", "up", "--dev", "lo"], ["no direction 'up'"]),
+        (["--priority", "1"], ["--priority", "--dev or --netfilter"]),
+        (["--before", "middle", "--dev", "lo"], ["--before middle", "program:ID"]),
+        (["--netfilter", "ip"], ["FAMILY/HOOK, for example ip/input"]),
+        (["--fresh-maps"], ["--fresh-maps", "--replace"]),
+        (["--attach", "--no-attach"], ["exclude each other"]),
+        (["--cgroup", "/nowhere"], ["--cgroup", "no cgroup program", 'on_xdp, SEC("?xdp"): --dev IF']),
+    ],
+)
+def test_options_that_make_no_sense(bpfload: Command, bpffs: Path, options: list[str], words: list[str]) -> None:
+    result = bpfload(MANY, bpffs / "m", *only("on_xdp"), *options, check=False)
+    assert result.status in (1, 2)
+    assert "Traceback" not in result.stderr
+    for word in words:
+        assert word in result.stderr
+    assert os.listdir(bpffs) == []

@@ -1,4 +1,4 @@
-"""What `load` and `check` have in common: options about the kernel that an object is loaded into."""
+"""What `load` and other commands have in common: options about the kernel that an object is loaded into, places among others."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bpfload.errors import BpfError
+from bpfload.errors import BpfError, UsageError
 from bpfload.load import LoadOptions
 
 if TYPE_CHECKING:
+    from bpfload.links import Order
     from bpfload.objects.program import Program
 
 KernelBtf = Annotated[str, typer.Option("--kernel-btf", metavar="FILE", help="Resolve CO-RE relocations against this BTF.")]
@@ -45,3 +46,24 @@ def read_text(path: str) -> str:
             return file.read()
     except OSError as error:
         raise BpfError(f"{path}: can't be read: {error.strerror}", errno_code=error.errno or 5) from None
+
+
+def order(before: str, after: str) -> Order:
+    """Read what --before and --after say: "first", "last", "program:ID", "link:ID", or the path of a pin. Raises UsageError."""
+    from bpfload.links import Order
+
+    return Order(before=_neighbour(before, "--before"), after=_neighbour(after, "--after"))
+
+
+def _neighbour(word: str, option: str) -> str:
+    kind, _, number = word.partition(":")
+    if not word or word in ("first", "last") or (kind in ("program", "link") and number.isdigit()):
+        return word
+    if "/" in word:
+        from bpfload.objects.bpffs import identify
+
+        pin = identify(word)
+        if pin is not None and pin.kind in ("program", "link"):
+            return f"{pin.kind}:{pin.id}"
+        raise UsageError(f"{option} {word}: no program or link is pinned there")
+    raise UsageError(f"{option} {word}: it takes first, last, program:ID, link:ID or the path of a pin")

@@ -4,34 +4,41 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from bpfload.errors import KernelError, NotFoundError, UsageError, VerifierError
+from bpfload.errors import KernelError, NotFoundError, VerifierError
 from bpfload.kernel import mounts
-from bpfload.links import Target, attach, attaches_by_itself, hook_of
+from bpfload.links import Target
 from bpfload.load import load
 from bpfload.objects import paths
-from bpfload.objects.base import KernelObject
-from bpfload.objects.link import Link
 from bpfload.objects.map import Map
 from bpfload.pins import staging
+from bpfload.pins.attaching import attach_wish
+from bpfload.pins.choosing import Wish, attachable_maps, choose, idle
 from bpfload.pins.publication import publish
-from bpfload.spec import ObjectSpec, ProgramSpec
+from bpfload.spec import MapSpec, ObjectSpec, ProgramSpec
 
 if TYPE_CHECKING:
-    from bpfload.load import LoadOptions, Object
+    from bpfload.load import LoadOptions
+    from bpfload.objects.attachment import Attachment
 
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """What `deploy` did. `pins`: paths, the one at PATH included. `attached`: names of programs. `notes`: done without."""
+    """What `deploy` did. `pins`: paths, the one at PATH included. `attached`: names of programs. `notes`: done without.
+
+    After a replacement also: `kept_maps`: names of maps that live on with their contents, `replaced`: ids of the programs that
+    were there before.
+    """
 
     pins: tuple[str, ...]
     attached: tuple[str, ...]
     notes: tuple[str, ...]
+    kept_maps: tuple[str, ...] = ()
+    replaced: tuple[int, ...] = ()
 
 
 def deploy(
@@ -39,72 +46,129 @@ def deploy(
     path: str | os.PathLike[str],
     *,
     target: Target | None = None,
+    targets: Mapping[str, Target] | None = None,
     attaching: bool = True,
+    attach_all: bool = False,
+    values: Mapping[str, Any] | None = None,
     maps_directory: str | os.PathLike[str] = "",
     options: LoadOptions | None = None,
     mount: bool = True,
+    replace: bool = False,
+    keep_maps: bool | None = None,
+    fresh_maps: Collection[str] = (),
 ) -> Deployed:
     """Load an object, attach what is to be attached, and pin the programs at `path`, which appears last.
 
-    `target`: a device attaches the object's XDP program to it, a name its (raw) tracepoint program. Programs whose SEC() names
-    a raw tracepoint are attached to that without being asked, unless `attaching` is False. `maps_directory`: also pin the maps,
-    there. `mount`: mount a bpffs at /sys/fs/bpf if there is none.
+    `target`: where to attach whatever it fits: a device the XDP, tc and netkit programs, a cgroup the cgroup programs, a name the
+    program that is named in words (`bpfload.pins.choosing.choose` has it all). `targets`: by program name, for just that program.
+    Programs whose SEC() names a raw tracepoint are attached to that without being asked, unless `attaching` is False;
+    `attach_all` attaches all others, too, that SEC() says enough of, struct_ops maps of .struct_ops.link included.
+    `values`: of global variables, constants included, set before the load (`bpfload.load.settings.set_values`; a spec that is
+    passed in is changed). `maps_directory`: also pin the maps, there. `mount`: mount a bpffs at /sys/fs/bpf if there is none.
+
+    `replace`: put the object in the place of the load at `path`, if there is one: see `bpfload.pins.replacement`, also for
+    `keep_maps` and `fresh_maps`.
 
     Raises whatever reading, loading, attaching and pinning raise; nothing is left behind then. A process killed on the way
-    leaves no `path`; the next load or unload there takes away what it left.
+    leaves no `path` (a replacement: the old load); the next load or unload there takes away what it left.
     """
     if not isinstance(source, ObjectSpec):
         from bpfload import elf
 
         source = elf.read(source)
+    if values:
+        from bpfload.load.settings import set_values
+
+        set_values(source, values)
     place = os.path.abspath(os.fspath(path))
-    selected = _selected(source, options)
-    chosen = _to_attach(source, selected, target or Target(), attaching)
     paths.check_name(os.fspath(path))
-    paths.check_new(place, mount=mount)
     maps_place = os.path.abspath(os.fspath(maps_directory)) if maps_directory else ""
+    selected = _selected(source, options)
+    wishes = choose(
+        source, selected, target=target, targets=targets, attaching=attaching and not replace, all_that_sec_names=attach_all
+    )
+    plan = Plan(source, place, wishes, options, maps_place, attach_all=attach_all)
+    try:
+        if replace:
+            from bpfload.pins import replacement
+
+            done = replacement.replace(plan, selected, keep_maps=keep_maps, fresh_maps=fresh_maps, values=tuple(values or ()))
+            if done is not None:
+                return done
+            plan.wishes = choose(
+                source, selected, target=target, targets=targets, attaching=attaching, all_that_sec_names=attach_all
+            )
+        return _deploy_new(plan, selected, attaching, mount)
+    except KernelError as error:
+        raise _with_capabilities(error, selected) from None
+
+
+@dataclass(slots=True, eq=False)
+class Plan:
+    """One deployment: what is to be loaded, attached and pinned. `path`, `maps_directory`: absolute, the latter "" for none."""
+
+    spec: ObjectSpec
+    path: str
+    wishes: list[Wish]
+    options: LoadOptions | None
+    maps_directory: str = ""
+    attach_all: bool = False
+
+    def load_options(self, maps: Mapping[str, int] | None = None) -> LoadOptions | None:
+        """Return the options of the load, with the targets that SEC() doesn't name and the `maps` to use, by fd."""
+        named = {
+            wish.name: wish.spec.attach_target for wish in self.wishes if wish.spec.sec is not None and wish.spec.sec.needs_btf_id
+        }
+        if not named and not maps:
+            return self.options
+        from dataclasses import replace
+
+        from bpfload.load import LoadOptions
+
+        options = self.options or LoadOptions()
+        return replace(options, attach_targets={**named, **options.attach_targets}, maps={**options.maps, **(maps or {})})
+
+
+def _deploy_new(plan: Plan, selected: list[ProgramSpec], attaching: bool, mount: bool) -> Deployed:
+    """Deploy where nothing is yet."""
+    place, maps_place = plan.path, plan.maps_directory
+    paths.check_new(place, mount=mount)
     new_directory = not (os.path.isdir(maps_place) and mounts.is_bpffs(maps_place))
     if maps_place and new_directory and not maps_place.startswith(place + "/") and maps_place != place:
         paths.check_name(maps_place)
         paths.require_bpffs(maps_place, mount=mount)
     staging.clean_up(place)  # a link that a killed load left would be in the way of attaching
-    try:
-        done = _load_attach_pin(source, place, chosen, target, maps_place, options)
-    except KernelError as error:
-        raise _with_capabilities(error, selected) from None
-    return replace(done, notes=done.notes + _idle(selected, chosen)) if attaching else done
+    done = _load_attach_pin(plan)
+    if not attaching:
+        return done
+    notes = idle(selected, plan.wishes, all_that_sec_names=plan.attach_all)
+    return Deployed(done.pins, done.attached, done.notes + notes)
 
 
-def _load_attach_pin(
-    spec: ObjectSpec,
-    path: str,
-    chosen: list[ProgramSpec],
-    target: Target | None,
-    maps_directory: str,
-    options: LoadOptions | None,
-) -> Deployed:
+def _load_attach_pin(plan: Plan) -> Deployed:
     with ExitStack() as stack, ExitStack() as undo:
-        loaded = stack.enter_context(load(spec, options))
+        loaded = stack.enter_context(load(plan.spec, plan.load_options()))
         for pinned_by_name in loaded.new_pins:
             undo.callback(_forget, pinned_by_name)
-        links: dict[str, KernelObject] = {}
-        for program in chosen:
-            attachment = stack.enter_context(attach(loaded.programs[program.name], program, target))
-            assert isinstance(attachment, Link)
-            links[program.name] = attachment
-        maps = _maps_by_pin(loaded) if maps_directory else {}
-        pinned = publish(path, loaded.programs, links, maps=maps, maps_directory=maps_directory)
+        struct_ops = attachable_maps(plan.spec) if plan.attach_all else []
+
+        def attach() -> dict[str, Attachment]:
+            """Attach what is to be attached: once the programs are staged, by which a killed load's attachments are found."""
+            links = {wish.name: stack.enter_context(attach_wish(wish, loaded, undo)) for wish in plan.wishes}
+            return links | {each.name: stack.enter_context(loaded.attach_struct_ops(each.name)) for each in struct_ops}
+
+        maps = maps_by_pin(loaded.spec, loaded.maps) if plan.maps_directory else {}
+        pinned = publish(
+            plan.path,
+            loaded.programs,
+            attach,
+            maps=maps,
+            maps_directory=plan.maps_directory,
+            as_directory=True if struct_ops else None,
+        )
         undo.pop_all()
-        return Deployed(tuple(pinned), tuple(links), tuple(loaded.notes))
-
-
-def _idle(selected: list[ProgramSpec], attached: list[ProgramSpec]) -> tuple[str, ...]:
-    """Say which tracepoint programs were loaded and won't run, since neither SEC() nor the caller names a tracepoint."""
-    return tuple(
-        f'program {program.name!r} is loaded and not attached: SEC("{program.section}") names no tracepoint (--attach NAME does)'
-        for program in selected
-        if hook_of(program) == "raw_tracepoint" and not program.attach_target and program not in attached
-    )
+        names = (*(wish.name for wish in plan.wishes), *(each.name for each in struct_ops))
+        return Deployed(tuple(pinned), names, tuple(loaded.notes))
 
 
 def _forget(path: str) -> None:
@@ -137,41 +201,11 @@ def _selected(spec: ObjectSpec, options: LoadOptions | None) -> list[ProgramSpec
     return programs
 
 
-def _to_attach(spec: ObjectSpec, programs: list[ProgramSpec], target: Target, attaching: bool) -> list[ProgramSpec]:
-    """Choose the programs that are to be attached. Raises UsageError where `target` fits none, or too many."""
-    chosen: list[ProgramSpec] = []
-    if target.device:
-        chosen += _fitting(spec, programs, ("xdp",), "--dev", "XDP")
-    if target.name:
-        chosen += _fitting(spec, programs, ("raw_tracepoint", "tracepoint"), "--attach", "tracepoint")
-    if attaching:
-        chosen += [
-            program
-            for program in programs
-            if hook_of(program) == "raw_tracepoint" and attaches_by_itself(program) and program not in chosen
-        ]
-    return chosen
-
-
-def _fitting(spec: ObjectSpec, programs: list[ProgramSpec], hooks: tuple[str, ...], option: str, kind: str) -> list[ProgramSpec]:
-    """Return the one program that an option is about: the only one of its kind, or the only one that names no target itself."""
-    found = [program for program in programs if hook_of(program) in hooks]
-    if len(found) > 1:
-        found = [program for program in found if not program.attach_target] or found
-    if len(found) == 1:
-        return found
-    file = os.path.basename(spec.path) or spec.name
-    if not found:
-        sections = ", ".join(sorted({f'SEC("{program.section}")' for program in programs}))
-        raise UsageError(f"{option}: {file} has no {kind} program to attach", hint=f"Its programs are {sections}.")
-    names = ", ".join(program.name for program in found)
-    raise UsageError(f"{option}: {file} has several {kind} programs: {names}", hint="Choose one with --program NAME.")
-
-
-def _maps_by_pin(loaded: Object) -> Mapping[str, Map]:
+def maps_by_pin(spec: ObjectSpec, maps: Mapping[str, Map]) -> dict[str, Map]:
     """Return the maps by the names of their pins: the kernel's name for it, with "_" for dots; not those pinned by name."""
-    return {
-        (spec.kernel_name or spec.name).replace(".", "_"): loaded.maps[name]
-        for name, spec in loaded.spec.maps.items()
-        if name in loaded.maps and not spec.pinning
-    }
+    return {pin_name(each): maps[name] for name, each in spec.maps.items() if name in maps and not each.pinning}
+
+
+def pin_name(spec: MapSpec) -> str:
+    """Return what a map's pin is called."""
+    return (spec.kernel_name or spec.name).replace(".", "_")

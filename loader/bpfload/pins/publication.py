@@ -4,33 +4,39 @@ The order, under the directory's lock:
 
 1. what a killed load left at PATH is taken away (`staging.clean`);
 2. the program is pinned at PATH_bpfload_tmp (several programs: a directory of that name, with a pin for each);
-3. maps that are to be pinned are pinned in PATH_bpfload_maps/, marked as this load's, and moved to their directory;
-4. the link is pinned at PATH_link (several programs: NAME_link in the directory);
-5. PATH_bpfload_tmp is renamed to PATH, unless something has appeared there.
+3. it is attached: a link goes with a killed process, and attachments of older kinds are found by the program;
+4. maps that are to be pinned are pinned in PATH_bpfload_maps/, marked as this load's, and moved to their directory;
+5. the link is pinned at PATH_link (several programs: NAME_link in the directory);
+6. PATH_bpfload_tmp is renamed to PATH, unless something has appeared there.
 
-A kill before step 5 leaves PATH_bpfload_tmp, from which the next load or unload at PATH recognises the rest: the link by its
-program, the maps by the mark. There is nothing to do after step 5.
+A kill before step 6 leaves PATH_bpfload_tmp, from which the next load or unload at PATH recognises the rest: the link by its
+program, the maps by the mark. There is nothing to do after step 6.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING
 
-from bpfload.errors import PinError, UsageError
+from bpfload.errors import BpfError, NotSupportedError, PinError, UsageError
 from bpfload.objects import paths
 from bpfload.objects.base import KernelObject
+from bpfload.objects.link import Link
 from bpfload.objects.paths import LINK, STAGED, STAGED_MAPS
 from bpfload.pins import staging
 from bpfload.syscall import fs
+
+if TYPE_CHECKING:
+    from bpfload.objects.attachment import Attachment
 
 
 def publish(
     path: str,
     programs: Mapping[str, KernelObject],
-    links: Mapping[str, KernelObject] | None = None,
+    links: Mapping[str, Attachment] | Callable[[], Mapping[str, Attachment]] | None = None,
     *,
     maps: Mapping[str, KernelObject] | None = None,
     maps_directory: str = "",
@@ -38,23 +44,25 @@ def publish(
 ) -> list[str]:
     """Pin a load at `path` and return the paths of its pins.
 
-    `programs`, `links`: by program name. One program is pinned at `path` itself, and its link at `path` + "_link"; several
-    (or `as_directory`), in a directory `path`, by their names. `maps`: by the names of their pins, in `maps_directory`, which
-    is made if it isn't there. Raises PinError, and leaves nothing behind then.
+    `programs`, `links`: by program name; `links` may be what makes them, called once the programs are staged. One program is
+    pinned at `path` itself, and its link at `path` + "_link"; several (or `as_directory`), in a directory `path`, by their
+    names. An attachment of several links is a directory of them; one that is no link is told to stay, which takes no pin
+    (`Attachment.keep`). `maps`: by the names of their pins, in `maps_directory`, which is made if it isn't there. Raises
+    PinError, NotSupportedError for an attachment that can't stay, and leaves nothing behind then.
     """
-    links, maps = links or {}, maps or {}
+    maps = maps or {}
     if not programs:
         raise UsageError("there is no program to pin")
     work = _Publication(os.path.abspath(path), as_directory if as_directory is not None else len(programs) > 1)
     with staging.locked(work.path), ExitStack() as undo:
         staging.clean(work.path)
         paths.check_free(work.path)
-        work.stage_programs(undo, programs, links, marked=bool(maps))
+        work.stage_programs(undo, programs, marked=bool(maps))
+        attached = links() if callable(links) else links or {}
         if maps:
             work.place_maps(undo, maps, os.path.abspath(maps_directory))
-        if links and not work.is_directory:
-            (link,) = links.values()
-            work.place_link(undo, link)
+        for name, link in attached.items():
+            work.place_link(undo, name, link)
         work.finish()
         undo.pop_all()
     return work.pinned
@@ -70,10 +78,8 @@ class _Publication:
         self.mark = 0
         self.pinned: list[str] = []
 
-    def stage_programs(
-        self, undo: ExitStack, programs: Mapping[str, KernelObject], links: Mapping[str, KernelObject], *, marked: bool
-    ) -> None:
-        """Pin the programs, and the links that go with them into a directory, under the staging name."""
+    def stage_programs(self, undo: ExitStack, programs: Mapping[str, KernelObject], *, marked: bool) -> None:
+        """Pin the programs under the staging name."""
         self.mark = staging.new_mark(directory=self.is_directory) if marked or self.is_directory else 0
         if not self.is_directory:
             (program,) = programs.values()
@@ -83,8 +89,6 @@ class _Publication:
         undo.callback(_forget_directory, self.staged)
         for name, program in programs.items():
             self._pin(undo, program, f"{self.staged}/{name}", f"{self.path}/{name}")
-        for name, link in links.items():
-            self._pin(undo, link, f"{self.staged}/{name}{LINK}", f"{self.path}/{name}{LINK}")
 
     def _pin(self, undo: ExitStack, what: KernelObject, staged: str, final: str) -> None:
         paths.pin(what.fd, staged)
@@ -132,17 +136,43 @@ class _Publication:
         for name, each in maps.items():
             self._pin(undo, each, f"{below}/{name}", f"{directory}/{name}")
 
-    def place_link(self, undo: ExitStack, link: KernelObject) -> None:
-        """Pin the only link beside the only program."""
-        final = self.path + LINK
-        paths.check_free(final)
-        paths.pin(link.fd, final)
-        undo.callback(_forget, final)
-        self.pinned.append(final)
+    def place_link(self, undo: ExitStack, name: str, link: Attachment) -> None:
+        """Pin the only link beside the only program, or one of several in the directory; keep what is no link."""
+        staged, final = (f"{place}/{name}{LINK}" if self.is_directory else self.path + LINK for place in (self.staged, self.path))
+        if isinstance(link, Link):
+            paths.check_free(staged)
+            self._pin(undo, link, staged, final)
+        elif parts := links_of(link):
+            paths.check_free(staged)
+            _make_directory(staged)
+            undo.callback(_forget_directory, staged)
+            for number, part in enumerate(parts):
+                self._pin(undo, part, f"{staged}/{number}", f"{final}/{number}")
+        else:
+            keep(name, link)
 
     def finish(self) -> None:
         """Make the load visible."""
         _move(self.staged, self.path)
+
+
+def links_of(attachment: Attachment) -> list[Link]:
+    """Return the links that an attachment consists of; none for one that is no link."""
+    parts = getattr(attachment, "parts", (attachment,))
+    links = [part for part in parts if isinstance(part, Link)]
+    return links if len(links) == len(parts) else []
+
+
+def keep(name: str, attachment: Attachment) -> None:
+    """Have an attachment that is no link stay when this process ends. Raises NotSupportedError where it can't."""
+    try:
+        attachment.keep()
+    except BpfError as error:
+        raise NotSupportedError(
+            f"attachment for program {name!r} that outlives the process",
+            since="5.15",
+            hint="Attach it from a process that goes on: bpfload.load(…).program(…).attach() in Python.",
+        ) from error
 
 
 def _move(old: str, new: str) -> None:
