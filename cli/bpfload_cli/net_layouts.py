@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bpfload.inspect.links import Netfilter
-from bpfload.inspect.net import NetView, TcFilter, TcHook, Xdp
+from bpfload.inspect.net import ChainProgram, NetView, TcFilter, TcHook, Xdp
 from bpfload_cli.link_layouts import netfilter_text
 
 
@@ -22,7 +22,14 @@ def _xdp(row: Xdp) -> str:
     modes = [(one.mode, one.id) for one in row.multi_attachments or ()]
     if row.id is not None and row.mode is not None:
         modes.append((row.mode, row.id))
-    return f"{row.devname}({row.ifindex})" + "".join(f" {mode} id {ident}" for mode, ident in modes) + "\n"
+    text = f"{row.devname}({row.ifindex})" + "".join(f" {mode} id {ident}" for mode, ident in modes) + "\n"
+    return text + "".join(f"\t{_chained(one)}\n" for one in row.chain or ())
+
+
+def _chained(one: ChainProgram) -> str:
+    """One program of a chain: bpftool shows the dispatcher alone."""
+    program = f"id {one.id}  name {one.name}  tag {one.tag}" if one.id is not None else "id unknown"
+    return f"{program}  priority {one.priority}  goes on after {','.join(one.actions) or 'nothing'}"
 
 
 def _numbers(name: str, numbers: tuple[int, ...]) -> str:

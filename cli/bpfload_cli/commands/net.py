@@ -9,7 +9,8 @@ from bpfload.abi import consts
 from bpfload.errors import KernelError, UsageError
 from bpfload.objects.program import Program
 from bpfload_cli.app import CommandTable
-from bpfload_cli.grammar import Words
+from bpfload_cli.commands import net_chain
+from bpfload_cli.grammar import Words, is_prefix
 from bpfload_cli.selecting import one_program
 from bpfload_cli.session import Session
 
@@ -53,9 +54,16 @@ def attach(session: Session, words: Words) -> None:
     """Attach a program to a device, without a link: it stays until it is detached."""
     hook = words.keyword(_HOOKS, "a hook")
     with ExitStack() as stack:
+        if hook in _XDP_FLAGS and words.accept("object"):
+            net_chain.attach_object(session, words, hook)
+            return
         program = one_program(words, stack)
         name, index = _device(words)
-        option = words.keyword(("overwrite",) if hook in _XDP_FLAGS else ("prepend",), "an option of net attach") if words else ""
+        known = ("overwrite", "chain") if hook in _XDP_FLAGS else ("prepend",)
+        option = words.keyword(known, "an option of net attach") if words else ""
+        if option == "chain":
+            net_chain.attach_program(session, words, hook, program, name)
+            return
         words.end()
         if hook in _TCX_TYPES:
             from bpfload.syscall import bpf
@@ -63,6 +71,7 @@ def attach(session: Session, words: Words) -> None:
             bpf.prog_attach(program.fd, index, _TCX_TYPES[hook], consts.BPF_F_BEFORE if option else 0)
         else:
             _check_type(program)
+            net_chain.spare(name, index, hook, "net attach")
             flags = _XDP_FLAGS[hook] | (0 if option else consts.XDP_FLAGS_UPDATE_IF_NOEXIST)
             _set_xdp(name, index, program.fd, flags)
     session.done()
@@ -71,13 +80,21 @@ def attach(session: Session, words: Words) -> None:
 def detach(session: Session, words: Words) -> None:
     """Detach what `attach` attached."""
     hook = words.keyword(_HOOKS, "a hook")
+    if hook in _XDP_FLAGS and words and not is_prefix(words.peek(), "dev"):
+        net_chain.detach_programs(session, words)
+        return
     name, index = _device(words)
+    if hook in _XDP_FLAGS and words.accept("chain"):
+        words.end()
+        net_chain.detach_all(session, name)
+        return
     words.end()
     if hook in _TCX_TYPES:
         from bpfload.syscall import bpf
 
         bpf.prog_detach(0, index, _TCX_TYPES[hook])
     else:
+        net_chain.spare(name, index, hook, "net detach")
         _set_xdp(name, index, -1, _XDP_FLAGS[hook])
     session.done()
 

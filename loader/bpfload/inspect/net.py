@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from bpfload.abi import consts
 from bpfload.abi.consts import CAP_NET_ADMIN
+from bpfload.dispatcher.chain import read_chain
 from bpfload.errors import BpfError, KernelError, NotFoundError, near
 from bpfload.inspect import links, programs
 from bpfload.kernel.capabilities import permission_hint
@@ -37,14 +38,32 @@ class XdpMode:
 
 
 @dataclass(frozen=True, slots=True)
+class ChainProgram:
+    """One of several XDP programs on a device, in their order. `id`: None where it isn't pinned where libxdp pins it.
+
+    `priority`: the lowest runs first. `actions`: what it returns for the next one to run as well.
+    """
+
+    id: int | None
+    name: str | None
+    tag: str | None
+    priority: int
+    actions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Xdp:
-    """The XDP program of a device; `multi_attachments` where it runs several, in different modes."""
+    """The XDP program of a device; `multi_attachments` where it runs several, in different modes.
+
+    `chain`: what the program runs, where it is a dispatcher for several; bpftool doesn't show that.
+    """
 
     devname: str
     ifindex: int
     multi_attachments: tuple[XdpMode, ...] | None
     mode: str | None
     id: int | None
+    chain: tuple[ChainProgram, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +160,16 @@ def _xdp(found: netlink.XdpAttachment) -> Xdp:
     if found.multi:
         return Xdp(found.name, found.ifindex, tuple(XdpMode(mode, ident) for mode, ident in found.programs), None, None)
     mode, ident = found.programs[0] if found.programs else (None, None)
-    return Xdp(found.name, found.ifindex, None, mode, ident)
+    chain = _chain(found.ifindex, mode, ident) if mode is not None and ident is not None else None
+    return Xdp(found.name, found.ifindex, None, mode, ident, chain)
+
+
+def _chain(ifindex: int, mode: str, ident: int) -> tuple[ChainProgram, ...] | None:
+    """Return the programs that a dispatcher runs; None for a program that is none."""
+    found = read_chain(ifindex, mode, ident)
+    if found is None:
+        return None
+    return tuple(ChainProgram(one.id, one.name or None, one.tag or None, one.priority, one.actions) for one in found.programs)
 
 
 # --- tc -------------------------------------------------------------------------------------------------------------
