@@ -160,6 +160,7 @@ LINK_TYPE_NAMES: tuple[str, ...] = (
     "uprobe_multi",
     "netkit",
     "sockmap",
+    "tracing_multi",
 )
 
 COMMAND_NAMES: tuple[str, ...] = (

@@ -73,7 +73,7 @@ SECTION_DEFINITIONS: tuple[tuple[str, int, int, int, str], ...] = (
     ("fexit.multi+", c.BPF_PROG_TYPE_TRACING, c.BPF_TRACE_FEXIT_MULTI, 0, "tracing_multi"),
     ("fentry.multi.s+", c.BPF_PROG_TYPE_TRACING, c.BPF_TRACE_FENTRY_MULTI, SLEEP, "tracing_multi"),
     ("fexit.multi.s+", c.BPF_PROG_TYPE_TRACING, c.BPF_TRACE_FEXIT_MULTI, SLEEP, "tracing_multi"),
-    ("freplace+", c.BPF_PROG_TYPE_EXT, 0, BTF, "tracing"),
+    ("freplace+", c.BPF_PROG_TYPE_EXT, 0, BTF, "freplace"),
     ("lsm+", c.BPF_PROG_TYPE_LSM, c.BPF_LSM_MAC, BTF, "lsm"),
     ("lsm.s+", c.BPF_PROG_TYPE_LSM, c.BPF_LSM_MAC, BTF | SLEEP, "lsm"),
     ("lsm_cgroup+", c.BPF_PROG_TYPE_LSM, c.BPF_LSM_CGROUP, BTF, ""),

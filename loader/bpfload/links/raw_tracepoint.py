@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from bpfload.errors import KernelError, NotFoundError, UsageError, near
+from bpfload.errors import KernelError, NotFoundError, NotSupportedError, UsageError, near
 from bpfload.objects.link import Link
 from bpfload.syscall import bpf
 
@@ -29,10 +29,16 @@ def attach(program: KernelObject, spec: ProgramSpec, target: Target) -> Link:
     try:
         return Link(bpf.raw_tracepoint_open(program.fd, name, target.cookie))
     except KernelError as error:
-        raise _explain(error, spec, name) from None
+        raise _explain(error, spec, name, target.cookie) from None
 
 
-def _explain(error: KernelError, spec: ProgramSpec, name: str) -> KernelError | NotFoundError:
+def _lacks_cookies() -> bool:
+    from bpfload.kernel import version
+
+    return version.code() < version.encode(6, 10, 0)
+
+
+def _explain(error: KernelError, spec: ProgramSpec, name: str, cookie: int) -> KernelError | NotFoundError:
     if error.errno == errno.ENOENT:
         from bpfload.kernel import tracefs
 
@@ -46,6 +52,9 @@ def _explain(error: KernelError, spec: ProgramSpec, name: str) -> KernelError | 
             hint="" if candidates else "The events in /sys/kernel/tracing/events (but for those of syscalls/) have such names.",
         )
     hint = ""
+    if error.errno == errno.EINVAL and cookie and _lacks_cookies():
+        feature = "cookies for raw tracepoints"
+        return NotSupportedError(feature, since="6.10", call=error.call, errno=errno.EINVAL, hint="Attach it without a cookie.")
     if error.errno == errno.EINVAL:
         hint = f"It reads more arguments than the tracepoint {name} has, or writes to it, which that tracepoint doesn't allow."
     from bpfload.abi.consts import CAP_BPF, CAP_PERFMON

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from struct import pack_into
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,6 +14,7 @@ from bpfload.spec import ObjectSpec, decode_variable, encode_variable
 
 if TYPE_CHECKING:
     from bpfload.load.struct_ops import StructOps
+    from bpfload.objects.attachment import Attachment
 
 _ONLY_KEY = bytes(4)
 
@@ -78,6 +80,39 @@ class Object:
         data = bytearray(holder.lookup(_ONLY_KEY))
         data[variable.offset : variable.offset + variable.size] = encode_variable(self.spec, variable, value, bytes(data))
         holder.update(_ONLY_KEY, bytes(data))
+
+    def attach_struct_ops(self, name: str = "") -> Attachment:
+        """Register a struct_ops map: its functions with the part of the kernel that calls them.
+
+        `name`: of the map; without a name the only one. Returns a `Link` for a map of .struct_ops.link, else what unregisters
+        the map when it is closed (unless it is kept). Raises NotFoundError, KernelError.
+        """
+        from bpfload.links import struct_ops
+
+        table, value = self._struct_ops_value(name)
+        return struct_ops.attach(table, value)
+
+    def struct_ops_map(self, name: str = "") -> Map:
+        """Return a map of .struct_ops.link ready for `Link.update` of another's link. Raises NotFoundError, UsageError."""
+        from bpfload.links import struct_ops
+
+        table, value = self._struct_ops_value(name)
+        if not struct_ops.is_linked(table):
+            raise UsageError(f"map {name!r} is registered without a link", hint='Define it in SEC(".struct_ops.link").')
+        struct_ops.fill(table, value)
+        return table
+
+    def _struct_ops_value(self, name: str) -> tuple[Map, bytes]:
+        """Return a struct_ops map and its element: the data, with the programs' fds at the function pointers."""
+        if not name and len(self.struct_ops) == 1:
+            name = next(iter(self.struct_ops))
+        if name not in self.struct_ops:
+            raise NotFoundError(f"no struct_ops map {name!r} is loaded; there are: {', '.join(self.struct_ops) or 'none'}")
+        table = self.struct_ops[name]
+        value = bytearray(table.data)
+        for offset, program in table.functions:
+            pack_into("=Q", value, offset, self.program(program).fd)
+        return self.maps[name], bytes(value)
 
     def close(self) -> None:
         """Close every program and map; what is pinned or attached lives on."""

@@ -126,6 +126,10 @@ def _prepare(session: Session, linked: LinkedProgram, attributes: Attributes) ->
         from bpfload.load import targets
 
         attributes.attach_btf_id, attributes.attach_fd = targets.find(session, spec)
+    elif sec is not None and sec.hook == "tracing_multi":
+        from bpfload.load import targets
+
+        attributes.attach_fd = targets.module_of_pattern(session, spec)
 
 
 def _attempt(session: Session, attributes: Attributes, log_level: int = 0, log: bytearray | None = None) -> int:

@@ -50,18 +50,28 @@ def find(session: Session, program: ProgramSpec) -> tuple[int, int]:
 
 def _in_program(fd: int, name: str, program: ProgramSpec) -> int:
     """Return the id of a function in a loaded program's BTF."""
-    from bpfload.objects.btf import BtfObject
-    from bpfload.objects.info import prog_info
+    from bpfload.objects.functions import function_id
 
-    info = prog_info(fd, ())
-    if not info.btf_id:
-        raise LinkError("the program to attach to has no BTF", program=program.name, hint="Compile it with -g.")
-    with BtfObject.from_id(info.btf_id) as holder:
-        btf = holder.btf()
-    found = btf.find(name, KIND_FUNC)
-    if not found:
-        raise _unknown(name, "function", btf, "", KIND_FUNC, f"program {info.name!r} has", errno.ENOENT)
-    return found
+    try:
+        return function_id(fd, name)
+    except LinkError as error:
+        raise LinkError(error.message, program=program.name, hint=error.hint) from None
+
+
+def module_of_pattern(session: Session, program: ProgramSpec) -> int:
+    """Return the fd of the BTF of the module that a pattern for many functions names (``module:pattern``); 0: vmlinux."""
+    module, colon, _ = program.attach_target.partition(":")
+    if not colon or module == "vmlinux":
+        return 0
+    from bpfload.kernel import btf as kernel_btf
+
+    modules = kernel_btf.modules()
+    for entry in modules:
+        if entry.name == module:
+            return session.module_fd(entry)
+    from bpfload.errors import near
+
+    raise NotFoundError(f"no module {module!r} with BTF", candidates=near(module, [entry.name for entry in modules]))
 
 
 def _in_kernel(session: Session, program: ProgramSpec, target: str) -> tuple[int, int]:

@@ -47,12 +47,33 @@ class Link(KernelObject):
 
         Source: link_update() in kernel/bpf/syscall.c.
         """
+        if self._has_map(program, old):
+            return
         try:
             bpf.link_update(self.fd, program.fd, old_fd=old.fd if old else 0, flags=consts.BPF_F_REPLACE if old else 0)
         except KernelError as error:
             from bpfload.objects.link_refusal import update_refused
 
             raise update_refused(self, error) from None
+
+    def _has_map(self, table: KernelObject, old: KernelObject | None) -> bool:
+        """Whether a struct_ops link has that very map already.
+
+        The kernel must not be asked to put it there once more: its list of TCP congestion controls breaks, and the machine with
+        it, at least up to Linux 6.18. Source: tcp_update_congestion_control() in net/ipv4/tcp_cong.c.
+        """
+        from bpfload.objects.map import Map
+
+        if not isinstance(table, Map):
+            return False
+        info = self.info()
+        if info.type != consts.BPF_LINK_TYPE_STRUCT_OPS or info.number("map_id") != table.info().id:
+            return False
+        if old is not None and not (isinstance(old, Map) and old.info().id == table.info().id):
+            import errno
+
+            raise KernelError("BPF_LINK_UPDATE", errno.EPERM, f"map {table.info().id} is registered by this link already")
+        return True
 
     def keep(self) -> None:
         """Leave it in place when it is closed: a link can't be, but pinned. Raises NotSupportedError."""

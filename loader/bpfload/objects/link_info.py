@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from struct import iter_unpack, pack_into, unpack_from
+from struct import calcsize, iter_unpack, pack_into, unpack_from
 
 from bpfload.abi import consts, layout
 from bpfload.objects.text import text_of
@@ -71,6 +71,7 @@ _LINK_FIELDS: dict[int, tuple[tuple[int, str, str], ...]] = {
     consts.BPF_LINK_TYPE_NETKIT: ((16, "=I", "ifindex"), (20, "=I", "attach_type")),
     consts.BPF_LINK_TYPE_SOCKMAP: ((16, "=I", "map_id"), (20, "=I", "attach_type")),
     consts.BPF_LINK_TYPE_PERF_EVENT: ((16, "=I", "event_type"),),
+    consts.BPF_LINK_TYPE_TRACING_MULTI: ((16, "=I", "attach_type"), (20, "=I", "count"), (24, "=I", "btf_obj_id")),
 }
 
 # The same for a perf event's link, by its kind (enum bpf_perf_event_type).
@@ -99,10 +100,11 @@ _PERF_EVENT_TEXTS: dict[int, tuple[int, int, str]] = {
     consts.BPF_PERF_EVENT_TRACEPOINT: (24, 32, "tp_name"),
 }
 
-# Arrays of 64-bit numbers, `count` long: (offset of the pointer, name).
-_LINK_ARRAYS: dict[int, tuple[tuple[int, str], ...]] = {
-    consts.BPF_LINK_TYPE_KPROBE_MULTI: ((16, "addrs"), (40, "cookies")),
-    consts.BPF_LINK_TYPE_UPROBE_MULTI: ((24, "offsets"), (32, "ref_ctr_offsets"), (40, "cookies")),
+# Arrays, `count` long: (offset of the pointer, name, format of a number).
+_LINK_ARRAYS: dict[int, tuple[tuple[int, str, str], ...]] = {
+    consts.BPF_LINK_TYPE_KPROBE_MULTI: ((16, "addrs", "=Q"), (40, "cookies", "=Q")),
+    consts.BPF_LINK_TYPE_UPROBE_MULTI: ((24, "offsets", "=Q"), (32, "ref_ctr_offsets", "=Q"), (40, "cookies", "=Q")),
+    consts.BPF_LINK_TYPE_TRACING_MULTI: ((32, "ids", "=I"), (40, "addrs", "=Q"), (48, "cookies", "=Q")),
 }
 
 _PATH_MAX = 4096
@@ -138,8 +140,8 @@ def _link_arrays(fd: int, kind: int, fields: dict[str, int | str | tuple[int, ..
     if not text and not array_rows:
         return {}
     info = bytearray(layout.LINK_INFO_SIZE)
-    buffers = [(name, bytearray(8 * count)) for _, name in array_rows]
-    for (offset, _), (_, buffer) in zip(array_rows, buffers, strict=True):
+    buffers = [(name, form, bytearray(calcsize(form) * count)) for _, name, form in array_rows]
+    for (offset, _, _), (_, _, buffer) in zip(array_rows, buffers, strict=True):
         pack_into("=Q", info, offset, bpf.address(buffer))
     if array_rows:
         count_offset = next(offset for offset, _, name in _LINK_FIELDS[kind] if name == "count")
@@ -152,6 +154,6 @@ def _link_arrays(fd: int, kind: int, fields: dict[str, int | str | tuple[int, ..
     found = _link_fields(kind, info)
     if text:
         found[text[2]] = text_of(name_buffer)
-    for name, buffer in buffers:
-        found[name] = tuple(number for (number,) in iter_unpack("=Q", buffer))
+    for name, form, buffer in buffers:
+        found[name] = tuple(number for (number,) in iter_unpack(form, buffer))
     return found
