@@ -12,6 +12,8 @@ OPTIONS, anywhere on the line:
   -d, --debug     whole verifier logs; tracebacks of bpfload's own mistakes
   -n, --nomount   mount nothing
   -m, --mapcompat accepted, and not needed
+  -B, --base-btf FILE
+                  the types that a module's build on: those of its kernel, instead of the running one's
   -V, --version   the same as `bpfload version`
   -h, --help      help for the command on the line
 """
@@ -67,8 +69,23 @@ everything.
   {_LINK}
 
 """,
-    "btf": """\
-  bpfload btf [{ show | list } [id ID]]           BTF objects: who uses them
+    "btf": f"""\
+  bpfload btf [{{ show | list }} [id ID]]           BTF objects: who uses them
+  bpfload btf dump SOURCE [format raw]            types as they stand there
+  bpfload btf dump SOURCE format c [unsorted]     … as a C header, sorted by kind and name
+
+  SOURCE := {{ id ID | prog PROG | map MAP [{{ key | value | kv | all }}] | file FILE }}
+  {_PROGRAM}
+  {_MAP}
+
+  Words after the format: root_id ID … shows that type alone (in C with all that it needs); -j … format c gives {{"c": "…"}}.
+
+""",
+    "gen": """\
+  bpfload gen min_core_btf KERNEL OUTPUT OBJECT.bpf.o…
+                                                  the few types of a kernel's BTF that these objects' CO-RE relocations need
+
+KERNEL is a BTF file, such as /sys/kernel/btf/vmlinux, or a kernel image with a .BTF section.
 
 """,
     "net": f"""\
@@ -97,14 +114,14 @@ An XDP program that was attached by `bpfload OBJECT PATH --dev IF` hangs on a li
   bpfload cgroup [show | list] CGROUP [effective]               what is attached to a cgroup; effective: from above too
   bpfload cgroup tree [CGROUP] [effective]                      … and to all below it; without CGROUP, to all
   bpfload cgroup attach CGROUP HOOK PROG [multi | override]     attach a program, without a link
-                               [before ANCHOR | after ANCHOR | first | last] [preorder] [replace PROG]
+                               [before PROG | after PROG | first | last] [preorder] [replace PROG]
   bpfload cgroup detach CGROUP HOOK PROG                        detach it
 
   HOOK   := ingress, egress, sock_create, sock_release, sock_ops, device, sysctl, getsockopt, setsockopt, {{bind|post_bind|
             connect|sendmsg|recvmsg|getpeername|getsockname}}{{4|6}}, or a full name as `bpfload feature list attach` has it
-  ANCHOR := PROG | link LINK                                    ordering takes Linux 6.17, and implies multi
   {_PROGRAM}
-  {_LINK}
+
+Putting a program before or after others takes Linux 6.17, and implies multi.
 
 """,
     "feature": """\

@@ -52,26 +52,27 @@ def _run_all(session: Session, name: str, file: IO[str]) -> int:
     """Run the commands; return the exit status of the last."""
     from bpfload_cli.main import report
 
-    count = status = 0
+    printed = status = 0
     outer = session.nested
     _json(session, "[")
     try:
         for number, line in commands(file, name):
-            status = _run(session, line, first=not count)
+            status = _run(session, line, first=not printed)
+            printed += 1
             if status:
                 if not session.json:
                     session.warn(f"{name}, line {number}: stopped at this command: {' '.join(line)}")
                 break
-            count += 1
         else:
             if not session.json:
-                session.line(f"processed {count} commands")
+                session.line(f"processed {printed} commands")
     except BpfError as error:
-        _json(session, "," if count else "")
+        _json(session, "," if printed else "")
+        printed += 1
         session.nested = outer + 1
         status = report(session, error)
         session.nested = outer
-    _json(session, _break(session, 0) + "]" + ("" if outer else "\n"))
+    _json(session, (_break(session, 0) if printed else "") + ("]" if outer else "]\n"))
     return status
 
 

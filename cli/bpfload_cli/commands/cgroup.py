@@ -12,7 +12,7 @@ from bpfload.objects.program import Program
 from bpfload.syscall import bpf
 from bpfload_cli.app import CommandTable
 from bpfload_cli.grammar import Words
-from bpfload_cli.selecting import one_link, one_program
+from bpfload_cli.selecting import one_program
 from bpfload_cli.session import Session
 
 _SHARING = {"multi": consts.BPF_F_ALLOW_MULTI, "override": consts.BPF_F_ALLOW_OVERRIDE}
@@ -95,11 +95,7 @@ def _place(words: Words, stack: ExitStack) -> tuple[int, int, int]:
             flags |= consts.BPF_F_REPLACE
             replaced = one_program(words, stack).fd
         elif word in _ORDERING:
-            if words.accept("link"):
-                flags |= consts.BPF_F_LINK
-                relative = one_link(words, stack).fd
-            else:
-                relative = one_program(words, stack).fd
+            relative = one_program(words, stack).fd
     both = consts.BPF_F_BEFORE | consts.BPF_F_AFTER
     if flags & both == both:
         raise UsageError("a program can't be put both before and after others")
@@ -134,7 +130,7 @@ def _explain(error: KernelError, program: Program, path: str, flags: int, doing:
     elif error.errno == errno.ENOENT:
         hint = "It isn't attached there; if it hangs on a link, detach that (bpfload link)."
         if ordered or flags & consts.BPF_F_REPLACE:
-            hint = "The program that was named as neighbour, or to be replaced, isn't attached there."
+            hint = "The program that was named as neighbour, or to be replaced, isn't attached there without a link."
     elif error.errno == errno.EPERM and _has_capabilities():
         hint = "Programs that are there, or in a cgroup above, share the hook in another way: compare with 'cgroup tree'."
     elif error.errno == errno.EEXIST:
