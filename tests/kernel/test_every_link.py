@@ -126,12 +126,15 @@ def _gone_with_its_holder(kind: Kind, place: Place, program: Program, spec: Prog
 
 
 def _kept(kind: Kind, place: Place, program: Program, spec: ProgramSpec) -> None:
-    """What is no link stays if it is told to; another attachment of the same program takes it off."""
+    """What is no link stays if it is told to, and can be found again to be taken off."""
     attachment = kind.attach(program, spec, kind.target(place))
     attachment.keep()
     attachment.close()
     if kind.seen:
         assert kind.seen(place, kind.target(place)) == [program.info().id]
-    attachment.detach()
+    again = kind.find(program, spec, kind.target(place))
+    assert again is not None
+    assert again.info().prog_id == program.info().id
+    again.close()
     if kind.seen:
         assert kind.seen(place, kind.target(place)) == []

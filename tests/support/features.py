@@ -58,6 +58,9 @@ FEATURES: dict[str, Feature] = {
     "cgroup_link": Feature((5, 7), ("CONFIG_CGROUP_BPF",)),
     "clsact": Feature((4, 5), ("CONFIG_NET_SCH_INGRESS", "CONFIG_NET_CLS_BPF")),
     "tcx": Feature((6, 6), ("CONFIG_NET_XGRESS",)),
+    "sk_reuseport": Feature((4, 19)),
+    "lsm_cgroup": Feature((6, 0), ("CONFIG_BPF_LSM", "CONFIG_CGROUP_BPF")),
+    "cgroup_order": Feature((6, 17), ("CONFIG_CGROUP_BPF",)),
     "netkit": Feature((6, 7), ("CONFIG_NETKIT",)),
     "netfilter_link": Feature((6, 4), ("CONFIG_NETFILTER_BPF_LINK",)),
     "sk_lookup": Feature((5, 9)),
@@ -90,7 +93,7 @@ def why_missing(name: str, since: str | None = None, config: str | tuple[str, ..
     if kernel_version() < feature.since:
         return f"{name} needs Linux {feature.since[0]}.{feature.since[1]}, this is {kernel_version()[0]}.{kernel_version()[1]}"
     if name.startswith("struct_ops") and has_oopsed():
-        return f"{name}: this kernel has had an oops, and a lock that the dead hold would stop whatever registers struct_ops for ever"
+        return f"{name}: this kernel has had an oops: a lock that the dead hold stops for ever who registers struct_ops"
     configuration = kconfig()
     if configuration is not None:
         missing = [option for option in feature.config if option and configuration.get(option) not in ("y", "m")]

@@ -7,13 +7,14 @@ import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
 from bpfload.errors import KernelError
-from bpfload.links import Target, attach, attach_to
+from bpfload.links import Target, attach, attach_to, hook_of
 from bpfload.objects import Program
 from bpfload.objects.attachment import Attachment
 from bpfload.spec import ProgramSpec
@@ -29,6 +30,7 @@ class Place:
     def __init__(self, request: pytest.FixtureRequest, stack: ExitStack) -> None:
         self._request = request
         self._stack = stack
+        self._made: dict[str, Any] = {}
 
     @property
     def veth(self) -> VethPair:
@@ -49,6 +51,13 @@ class Place:
     def hold(self, thing: AbstractContextManager[_T]) -> _T:
         """Enter something that the attachment needs for as long as the test runs: a map, a socket, a process."""
         return self._stack.enter_context(thing)
+
+    def once(self, name: str, make: Callable[[], _T]) -> _T:
+        """Return what `make` makes (and `with` closes), the same each time."""
+        if name not in self._made:
+            self._made[name] = self.hold(make())  # type: ignore[arg-type]
+        found: _T = self._made[name]
+        return found
 
 
 def kernel_type(name: str, kind: int) -> int:
@@ -104,3 +113,9 @@ class Kind:
 
     def attach(self, program: Program, spec: ProgramSpec, target: Target) -> Attachment:
         return attach_to(self.hook, program, spec, target) if self.hook else attach(program, spec, target)
+
+    def find(self, program: Program, spec: ProgramSpec, target: Target) -> Attachment | None:
+        """The attachment without link that is there already."""
+        module = import_module(f"bpfload.links.{self.hook or hook_of(spec)}")
+        found: Attachment | None = module.find(program, spec, target)
+        return found
