@@ -9,7 +9,7 @@ import sys
 from typing import NoReturn
 
 from bpfload.errors import BpfError, UsageError, VerifierError
-from bpfload_cli.session import FLAGS, LONG_FLAGS, Session
+from bpfload_cli.session import FLAGS, LONG_FLAGS, LONG_VALUE_FLAGS, VALUE_FLAGS, Session
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 _ALLOCATIONS_BEFORE_COLLECTION = 100_000
@@ -32,7 +32,10 @@ def run() -> NoReturn:
 
 def main(arguments: list[str]) -> int:
     """Run a command line (without the program's name) and return the exit status."""
-    session, words = read_flags(arguments)
+    try:
+        session, words = read_flags(arguments)
+    except UsageError as error:
+        return report(Session(), error)
     return execute(session, words)
 
 
@@ -60,21 +63,44 @@ def execute(session: Session, words: list[str]) -> int:
 
 
 def read_flags(arguments: list[str]) -> tuple[Session, list[str]]:
-    """Take the flags that every command knows off a command line, wherever they stand; return the rest as it is."""
+    """Take the flags that every command knows off a command line, wherever they stand; return the rest as it is.
+
+    Raises UsageError if the value of one is missing.
+    """
     session, words = Session(), []
+    pending = ""  # what the next word is the value of
     for position, argument in enumerate(arguments):
-        if argument == "--":
+        name, equals, value = argument[2:].partition("=")
+        letters = argument[1:]
+        if pending:
+            setattr(session, pending, argument)
+            pending = ""
+        elif argument == "--":
             words += arguments[position + 1 :]
             break
-        letters = argument[1:]
-        if argument.startswith("--") and argument[2:] in LONG_FLAGS:
+        elif argument.startswith("--") and argument[2:] in LONG_FLAGS:
             session.set_flag(argument[2:])
-        elif argument.startswith("-") and letters and all(letter in FLAGS for letter in letters):
-            for letter in letters:
-                session.set_flag(FLAGS[letter])
+        elif argument.startswith("--") and name in LONG_VALUE_FLAGS:
+            pending = LONG_VALUE_FLAGS[name]
+            if equals:
+                setattr(session, pending, value)
+                pending = ""
+        elif argument.startswith("-") and letters and all(letter in FLAGS for letter in letters.rstrip("B")):
+            pending = _set_letters(session, letters)
         else:
             words.append(argument)
+    if pending:
+        raise UsageError(f"the value of {arguments[-1]} is missing")
     return session, words
+
+
+def _set_letters(session: Session, letters: str) -> str:
+    """Set the flags of one word, such as -jp; return the attribute of the last one if a value must follow, or nothing."""
+    for letter in letters:
+        if letter in VALUE_FLAGS:
+            return VALUE_FLAGS[letter]
+        session.set_flag(FLAGS[letter])
+    return ""
 
 
 def route(session: Session, words: list[str]) -> list[str]:

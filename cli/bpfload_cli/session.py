@@ -23,6 +23,9 @@ FLAGS = {
     "h": "help",
 }
 LONG_FLAGS = {name: name for name in FLAGS.values()}
+#: Flags that a value follows, likewise.
+VALUE_FLAGS = {"B": "base_btf"}
+LONG_VALUE_FLAGS = {"base-btf": "base_btf"}
 
 
 @dataclass(slots=True, eq=False)
@@ -31,8 +34,8 @@ class Session:
 
     `json`: print JSON; `pretty`: over several lines, implies `json`. `bpffs`: show where objects are pinned. `debug`: whole
     verifier logs, and tracebacks of our own mistakes. `nomount`: mount nothing. `mapcompat`: accepted for bpftool's sake.
-    `status`: what the process exits with unless an error says otherwise. `nested`: how deep inside of other JSON the output
-    stands, which somebody else then ends.
+    `base_btf`: file with the BTF that a module's builds on, "" for the running kernel's. `status`: what the process exits with
+    unless an error says otherwise. `nested`: how deep inside of other JSON the output stands, which somebody else then ends.
     """
 
     json: bool = False
@@ -43,6 +46,7 @@ class Session:
     mapcompat: bool = False
     version: bool = False
     help: bool = False
+    base_btf: str = ""
     status: int = 0
     nested: int = 0
     _colour: bool | None = field(default=None)

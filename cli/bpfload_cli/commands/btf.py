@@ -24,6 +24,13 @@ def show(session: Session, words: Words) -> None:
         session.show([btf.view(item, holders("BTF object"), btf.users())], BTF, as_list=False)
 
 
+def dump(session: Session, words: Words) -> None:
+    """Show the types themselves."""
+    from bpfload_cli.commands import btf_dump
+
+    btf_dump.dump(session, words)
+
+
 def usage(session: Session, words: Words) -> None:
     """Show the forms of these commands."""
     from bpfload_cli.usage import show_usage
@@ -37,5 +44,6 @@ command = CommandTable(
         ("show", show),
         ("list", show),
         ("help", usage),
+        ("dump", dump),
     ),
 )

@@ -9,6 +9,9 @@
     values     bytes to Python values by type, and back
     writer     changing BTF, and building it
     sanitize   rewriting BTF for older kernels
+    flat       all types as plain words, for passes over everything
+    rawdump    types as they stand there, as text and JSON
+    cdump      types as C source
     core       CO-RE relocations
 """
 

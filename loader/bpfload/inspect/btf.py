@@ -74,13 +74,17 @@ def every() -> Iterator[BtfObject]:
 
 
 @lru_cache(maxsize=8)
-def types(ident: int) -> Btf:
-    """Return the types of the BTF object with that id (a module's on top of vmlinux's). Raises NotFoundError, KernelError."""
+def types(ident: int, base: Btf | None = None) -> Btf:
+    """Return the types of the BTF object with that id. Raises NotFoundError, KernelError.
+
+    `base`: what a module's types build on; vmlinux's if it isn't given.
+    """
     from bpfload.kernel import btf as kernel_btf
 
     with BtfObject.from_id(ident) as item:
         info = item.info()
-        base = kernel_btf.vmlinux() if info.kernel_btf and info.name != kernel_btf.VMLINUX else None
+        if base is None and info.kernel_btf and info.name != kernel_btf.VMLINUX:
+            base = kernel_btf.vmlinux()
         return item.btf(base=base)
 
 

@@ -60,33 +60,36 @@ def vmlinux() -> Btf:
     )
 
 
-def load_file(path: str | os.PathLike[str]) -> Btf:
+def load_file(path: str | os.PathLike[str], *, base: Btf | None = None) -> Btf:
     """Return the types in a file: BTF as it stands in /sys/kernel/btf, or an ELF file with a .BTF section.
 
-    Read again only if the file has changed. Raises NotFoundError, FormatError, BpfError.
+    `base`: what split BTF, of a module, builds on; without, for the modules in /sys/kernel/btf, it is the running kernel's. Read
+    again only if the file has changed. Raises NotFoundError, FormatError, BpfError.
     """
     name = os.fspath(path)
+    if base is None and name.startswith(f"{DIRECTORY}/") and name != f"{DIRECTORY}/{VMLINUX}":
+        base = vmlinux()
     try:
         status = os.stat(name)
     except OSError as error:
         raise _unreadable(name, error) from None
-    return _load_file(name, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    return _load_file(name, base, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=4)
-def _load_file(path: str, *identity: int) -> Btf:
-    return _read_file(path, os.path.basename(path))
+def _load_file(path: str, base: Btf | None, *identity: int) -> Btf:
+    return _read_file(path, os.path.basename(path), base)
 
 
-def _read_file(path: str, name: str) -> Btf:
+def _read_file(path: str, name: str, base: Btf | None = None) -> Btf:
     try:
         with open(path, "rb") as file:
             magic = file.read(2)
             if magic in _MAGICS:
-                return Btf.parse(magic + file.read(), name=name)
+                return Btf.parse(magic + file.read(), base=base, name=name)
         from bpfload.kernel.image import read_section
 
-        return Btf.parse(read_section(path, ".BTF"), name=name)
+        return Btf.parse(read_section(path, ".BTF"), base=base, name=name)
     except FormatError as error:
         error.file = path
         raise
