@@ -67,6 +67,17 @@ class Words:
                 return keyword
         raise self._unknown(f"{word!r} is not {what}", known)
 
+    def number(self, what: str) -> int:
+        """Read a whole number, 0 or more, in C's notation; `what` it should be."""
+        word = self.take(what)
+        try:
+            value = int(word, 0)
+        except ValueError:
+            value = -1
+        if value < 0:
+            raise self.error(f"{self.command}: {what} is missing: {word!r} is none")
+        return value
+
     def selector(self, known: Sequence[str], what: str) -> tuple[str, str]:
         """Read a selector: a keyword and its value. `what` it selects, for the message."""
         kind = self.keyword(known, f"a way to name {what}")

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from bpfload.objects.map import Map
     from bpfload.pins import Deployed, Unloaded, deploy, unload
     from bpfload.spec import ObjectSpec
+    from bpfload.streams.events import EventType, typed
+    from bpfload.streams.perf_buffer import PerfBuffer
+    from bpfload.streams.ring_buffer import RingBuffer, UserRingBuffer
 
 __version__ = "0.1.0"
 
@@ -38,15 +41,19 @@ __all__ = [
     "BpfError",
     "BtfObject",
     "Deployed",
+    "EventType",
     "Link",
     "LoadOptions",
     "Map",
     "Object",
     "ObjectSpec",
     "Order",
+    "PerfBuffer",
     "Program",
+    "RingBuffer",
     "Target",
     "Unloaded",
+    "UserRingBuffer",
     "Verdict",
     "__version__",
     "attach",
@@ -54,6 +61,7 @@ __all__ = [
     "deploy",
     "load",
     "read",
+    "typed",
     "unload",
 ]
 
@@ -62,21 +70,26 @@ _HOMES = {
     "BpfError": "errors",
     "BtfObject": "objects.btf",
     "Deployed": "pins",
+    "EventType": "streams.events",
     "Link": "objects.link",
     "LoadOptions": "load",
     "Map": "objects.map",
     "Object": "load",
     "ObjectSpec": "spec",
     "Order": "links",
+    "PerfBuffer": "streams.perf_buffer",
     "Program": "links.program:AttachableProgram",
+    "RingBuffer": "streams.ring_buffer",
     "Target": "links",
     "Unloaded": "pins",
+    "UserRingBuffer": "streams.ring_buffer",
     "Verdict": "load.check",
     "attach": "links",
     "check": "load.check",
     "deploy": "pins",
     "load": "load",
     "read": "elf",
+    "typed": "streams.events",
     "unload": "pins",
 }
 

@@ -44,6 +44,7 @@ FEATURES: dict[str, Feature] = {
     "kprobe_session": Feature((6, 10), ("CONFIG_FPROBE",)),
     "uprobe": Feature((4, 1), ("CONFIG_UPROBE_EVENTS",)),
     "uprobe_multi": Feature((6, 6), ("CONFIG_UPROBE_EVENTS",)),
+    "uprobe_session": Feature((6, 13), ("CONFIG_UPROBE_EVENTS",)),
     "bpf_cookie": Feature((5, 15)),
     "perf_link": Feature((5, 15)),
     "fentry": Feature((5, 5), ("CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS", "CONFIG_DEBUG_INFO_BTF")),

@@ -11,6 +11,7 @@ SAMPLES = REPO / "samples"
 HELLO = SAMPLES / "hello" / "hello.bpf.o"
 HELLO_FUNC = SAMPLES / "hello-func" / "hello-func.bpf.o"
 PACKET_COUNTER = SAMPLES / "packet-counter" / "packet-counter.bpf.o"
+EXEC_EVENTS = SAMPLES / "exec-events" / "exec-events.bpf.o"
 SYS_ENTER = SAMPLES / "sys-enter" / "sys-enter.bpf.o"
 SAMPLE_OBJECTS = (HELLO, HELLO_FUNC, PACKET_COUNTER, SYS_ENTER)
 

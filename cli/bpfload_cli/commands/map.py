@@ -61,5 +61,7 @@ command = CommandTable(
         ("help", usage),
         ("dump", dump),
         ("pin", pin),
+        ("event_pipe", "bpfload_cli.commands.map_stream:event_pipe_command"),
+        ("watch", "bpfload_cli.commands.map_stream:watch_command"),
     ),
 )

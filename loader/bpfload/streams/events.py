@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from operator import itemgetter
 from struct import Struct
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bpfload.streams.ring_buffer import Batch, RingBuffer
 
 _HEADER = 8
+_AT_ONCE = 256
 _FORMATS = {1: "b", 2: "h", 4: "i", 8: "q"}
 _KINDS = (t.KIND_STRUCT, t.KIND_UNION)
 
@@ -45,7 +46,8 @@ class EventType:
     """Decodes records of one struct type.
 
     `size`: of the struct in bytes; a record may be longer, what follows is ignored. `names`: of the values of an event: the
-    struct's members, those of anonymous ones among them.
+    struct's members, those of anonymous ones among them. `flat`: for most events, how to unpack a record with its header at once
+    (a format of the struct module), and the places of the values that are text; None where that isn't possible.
     """
 
     def __init__(self, btf: Btf, type_: int | str) -> None:
@@ -60,7 +62,9 @@ class EventType:
         self.names = tuple(self._decode(bytes(found.size), 0))
         attributes: dict[str, Any] = {name: property(itemgetter(place)) for place, name in enumerate(self.names)}
         self._class: type[Event] = type(found.name or "Event", (Event,), {**attributes, "__slots__": (), "names": self.names})
-        self._flat = _flat(btf, found)
+        self.flat = _flat(btf, found)
+        self._texts = Texts(char_array)
+        self._structs: dict[tuple[int, int], Callable[[bytes, int], tuple[Any, ...]]] = {}
 
     def decode(self, record: bytes) -> Event:
         """Return a record as an Event. Raises FormatError for one that is too short."""
@@ -70,20 +74,46 @@ class EventType:
 
     def decode_batch(self, batch: Batch) -> list[Event]:
         """Return the records of a batch as Events, several times as fast as one by one. Raises FormatError."""
-        if self._flat is None or batch.size < self.size:
+        if self.flat is None or batch.size < self.size:
             return [self.decode(record) for record in batch.records()]
-        layout, texts = self._flat
-        unpack = Struct(f"{layout}{batch.step - _HEADER - self.size}x").iter_unpack
-        make = self._class
-        if not texts:
-            return [make(row) for row in unpack(batch.data)]
-        events = []
-        for row in unpack(batch.data):
-            values = list(row)
-            for place in texts:
-                values[place] = char_array(values[place])
-            events.append(make(values))
+        events: list[Event] = []
+        for start in range(0, batch.count, _AT_ONCE):
+            values = iter(self.columns(batch, start, min(_AT_ONCE, batch.count - start), self._texts))
+            events += map(self._class, zip(*[values] * len(self.names), strict=True))
         return events
+
+    def columns(self, batch: Batch, start: int, count: int, texts: Texts) -> list[Any]:
+        """Return the values of `count` records from the `start`th on, one record behind the other, for a type that is `flat`.
+
+        `texts`: what becomes of the values that are text.
+        """
+        assert self.flat is not None
+        layout, places = self.flat
+        step, width = batch.step, len(self.names)
+        unpack = self._structs.get((count, step))
+        if unpack is None:
+            one = f"{layout[1:]}{step - _HEADER - self.size}x"
+            unpack = self._structs[count, step] = Struct("<" + one * count).unpack_from
+            if len(self._structs) > 64:
+                self._structs.clear()
+        values = list(unpack(batch.data, start * step))
+        for place in places:
+            values[place::width] = map(texts.__getitem__, values[place::width])
+        return values
+
+
+class Texts(dict[bytes, Any]):
+    """Char arrays as what `make` makes of them; the same ones come again and again, so it remembers them."""
+
+    def __init__(self, make: Callable[[bytes], Any]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, data: bytes) -> Any:
+        if len(self) >= 10_000:
+            self.clear()
+        found = self[data] = self._make(data)
+        return found
 
 
 def typed(buffer: RingBuffer, btf: Btf, type_: int | str) -> Iterator[Event]:

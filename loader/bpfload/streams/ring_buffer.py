@@ -87,15 +87,16 @@ class RingBuffer:
 
     def batches(self) -> Iterator[Batch]:
         """Take all that is there now, records of one size together: the quick way to many. Doesn't wait."""
-        end = self._producer[0]
-        if end - self._consumer[0] + self._largest > self.size:
-            self.was_full += 1
+        end, start = self._producer[0], self._consumer[0]
         while self._consumer[0] < end:
             batch = self._next(self._consumer[0], end)
             if batch is None:
-                return  # a program is still writing the next one
+                break  # a program is still writing the next one
             if batch.count:
                 yield batch
+        # Source: __bpf_ringbuf_reserve(): a record that would fill the last byte doesn't fit.
+        if end - start + self._largest >= self.size:
+            self.was_full += 1
 
     def _next(self, position: int, end: int) -> Batch | None:
         """Take the record at a position, and all of its size that follow it; none are in the result if they were given up."""
