@@ -6,6 +6,7 @@ import errno
 import gc
 import os
 import sys
+from collections.abc import Iterator
 from typing import NoReturn
 
 from bpfload.errors import BpfError, UsageError, VerifierError
@@ -68,39 +69,54 @@ def read_flags(arguments: list[str]) -> tuple[Session, list[str]]:
     Raises UsageError if the value of one is missing.
     """
     session, words = Session(), []
-    pending = ""  # what the next word is the value of
-    for position, argument in enumerate(arguments):
-        name, equals, value = argument[2:].partition("=")
-        letters = argument[1:]
-        if pending:
-            setattr(session, pending, argument)
-            pending = ""
-        elif argument == "--":
-            words += arguments[position + 1 :]
-            break
-        elif argument.startswith("--") and argument[2:] in LONG_FLAGS:
-            session.set_flag(argument[2:])
-        elif argument.startswith("--") and name in LONG_VALUE_FLAGS:
-            pending = LONG_VALUE_FLAGS[name]
-            if equals:
-                setattr(session, pending, value)
-                pending = ""
-        elif argument.startswith("-") and letters and all(letter in FLAGS for letter in letters.rstrip("B")):
-            pending = _set_letters(session, letters)
-        else:
+    rest = iter(arguments)
+    for argument in rest:
+        if argument == "--":
+            words += rest
+        elif argument.startswith("--"):
+            if not _long_flag(session, argument, rest):
+                words.append(argument)
+        elif not argument.startswith("-") or not _letters(session, argument, rest):
             words.append(argument)
-    if pending:
-        raise UsageError(f"the value of {arguments[-1]} is missing")
     return session, words
 
 
-def _set_letters(session: Session, letters: str) -> str:
-    """Set the flags of one word, such as -jp; return the attribute of the last one if a value must follow, or nothing."""
-    for letter in letters:
-        if letter in VALUE_FLAGS:
-            return VALUE_FLAGS[letter]
+def _long_flag(session: Session, argument: str, rest: Iterator[str]) -> bool:
+    """Set what a word such as --json means, or an unambiguous beginning of one, as getopt_long(3) has it; False: no flag."""
+    given, equals, value = argument[2:].partition("=")
+    known = (*LONG_FLAGS, *LONG_VALUE_FLAGS)
+    names = [given] if given in known else [name for name in known if given and name.startswith(given)]
+    if len(names) != 1:
+        return False
+    (name,) = names
+    if name in LONG_VALUE_FLAGS:
+        setattr(session, LONG_VALUE_FLAGS[name], value if equals else _value(argument, rest))
+    elif equals:
+        return False
+    else:
+        session.set_flag(LONG_FLAGS[name])
+    return True
+
+
+def _letters(session: Session, argument: str, rest: Iterator[str]) -> bool:
+    """Set what a word such as -jp or -jBFILE means; False: not all of it are flags, so none is set."""
+    flags = argument[1:]
+    taking = next((position for position, letter in enumerate(flags) if letter in VALUE_FLAGS), len(flags))
+    if not flags or any(letter not in FLAGS for letter in flags[:taking]):
+        return False
+    for letter in flags[:taking]:
         session.set_flag(FLAGS[letter])
-    return ""
+    if taking < len(flags):
+        setattr(session, VALUE_FLAGS[flags[taking]], flags[taking + 1 :] or _value(argument, rest))
+    return True
+
+
+def _value(argument: str, rest: Iterator[str]) -> str:
+    """Return the word behind a flag. Raises UsageError."""
+    value = next(rest, None)
+    if value is None:
+        raise UsageError(f"the value of {argument} is missing")
+    return value
 
 
 def route(session: Session, words: list[str]) -> list[str]:

@@ -14,6 +14,7 @@ def facts() -> dict[str, Any]:
     """Return the versions of this program and of what it runs on."""
     from importlib.metadata import PackageNotFoundError
     from importlib.metadata import version as version_of
+    from importlib.util import find_spec
 
     versions: dict[str, str | None] = {}
     for package in ("bpfload", "typer", "pyelftools", "pyroute2"):
@@ -23,6 +24,15 @@ def facts() -> dict[str, Any]:
             versions[package] = None
     return {
         "version": versions.pop("bpfload") or "unknown",
+        # bpftool's keys: there is neither libbpf in this program nor what it disassembles with, but what its skeletons do.
+        "libbpf_version": None,
+        "features": {
+            "libbfd": False,
+            "llvm": False,
+            "skeletons": True,
+            "bootstrap": False,
+            "capstone": find_spec("capstone") is not None,
+        },
         "python": platform.python_version(),
         "kernel": platform.release(),
         "libraries": versions,
@@ -38,6 +48,7 @@ def version(session: Session, words: Words) -> None:
         return
     session.line(f"bpfload v{found['version']}")
     session.line(f"using Python {found['python']} on Linux {found['kernel']}")
+    session.line("features: " + ", ".join(name for name, there in found["features"].items() if there))
     session.line("libraries: " + ", ".join(f"{name} {number or 'missing'}" for name, number in found["libraries"].items()))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bpfload.errors import UsageError
 from bpfload_cli.grammar import MAP_SELECTORS, PROGRAM_SELECTORS, CommandLineError, Words, is_prefix
 from bpfload_cli.main import is_file_name, read_flags, route
 from bpfload_cli.table import COMMANDS
@@ -101,3 +102,31 @@ def test_the_first_command_that_fits(word: str, command: str) -> None:
 def test_every_command_can_be_imported() -> None:
     for name in COMMANDS.names:
         assert COMMANDS.get_command(None, name) is not None
+
+
+@pytest.mark.parametrize(
+    ("line", "attributes", "words"),
+    [
+        ("--js prog", {"json": True}, "prog"),
+        ("prog --vers", {"version": True}, "prog"),
+        ("-jBfile btf", {"json": True, "base_btf": "file"}, "btf"),
+        ("-B file btf", {"base_btf": "file"}, "btf"),
+        ("--base=file btf", {"base_btf": "file"}, "btf"),
+        ("btf --base-btf file", {"base_btf": "file"}, "btf"),
+        ("--pretty=3 prog", {"pretty": False}, "--pretty=3 prog"),
+        ("load x --dev eth0", {"debug": False}, "load x --dev eth0"),
+        ("prog -jz", {"json": False}, "prog -jz"),
+        ("prog -", {}, "prog -"),
+        ("prog -- -j --json", {"json": False}, "prog -j --json"),
+    ],
+)
+def test_flags_as_getopt_long_has_them(line: str, attributes: dict[str, object], words: str) -> None:
+    session, left = read_flags(line.split())
+    assert left == words.split()
+    assert {name: getattr(session, name) for name in attributes} == attributes
+
+
+def test_a_flag_without_its_value() -> None:
+    for line in ("btf -B", "btf -jB", "btf --base-btf"):
+        with pytest.raises(UsageError, match="is missing"):
+            read_flags(line.split())
