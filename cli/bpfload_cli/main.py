@@ -68,7 +68,8 @@ def read_flags(arguments: list[str]) -> tuple[Session, list[str]]:
 
     Raises UsageError if the value of one is missing.
     """
-    session, words = Session(), []
+    session = Session()
+    words: list[str] = []
     rest = iter(arguments)
     for argument in rest:
         if argument == "--":
