@@ -19,7 +19,7 @@ import pytest
 import bpfload
 from bpfload import dispatcher
 from bpfload.abi import consts
-from bpfload.dispatcher import protocol, swap
+from bpfload.dispatcher import protocol, swap, unloading
 from bpfload.dispatcher.chain import Chain, chain_on, dispatcher_config
 from bpfload.dispatcher.program import dispatcher_spec
 from bpfload.dispatcher.protocol import Config, Slot
@@ -40,6 +40,7 @@ pytestmark = [pytest.mark.usefixtures("nothing_left_behind"), pytest.mark.needs_
 CHAINED = DATA / "chained.bpf.o"
 EARLY, PLAIN, LATE = "early_program_with_a_long_name", "plain", "late"
 PACKET = bytes(64)
+Command = Callable[..., Result]
 
 
 @pytest.fixture
@@ -55,6 +56,12 @@ def device(state: Path, veth: VethPair) -> Iterator[str]:
     yield veth.device
     with suppress(KernelError):
         netlink.xdp_set(veth.ifindex, -1, 0)
+
+
+@pytest.fixture
+def command(bpfload: Command) -> Command:
+    """`bpfload`, under a name that isn't the library's."""
+    return bpfload
 
 
 def index(device: str) -> int:
@@ -229,7 +236,7 @@ def test_what_others_left_is_not_touched(stage: Stage, state: Path) -> None:
 # What is shown, and what is refused, on a device with a dispatcher
 
 
-def test_the_chain_is_shown_with_its_device(stage: Stage, bpfload: Callable[..., Result]) -> None:
+def test_the_chain_is_shown_with_its_device(stage: Stage, command: Command) -> None:
     stage.put(stage.dispatcher(2), 2)
     (row,) = net.view(index(stage.device)).xdp
     assert row.chain is not None
@@ -239,17 +246,17 @@ def test_the_chain_is_shown_with_its_device(stage: Stage, bpfload: Callable[...,
         ("member1", tags[1], 1, ("pass",)),
     ]
     members = [program.info().id for program in stage.programs]
-    shown = bpfload("net", "list", "dev", stage.device).stdout
+    shown = command("net", "list", "dev", stage.device).stdout
     assert f"\tid {members[1]}  name member1  tag {tags[1]}  priority 1  goes on after pass\n" in shown
-    (as_json,) = bpfload("-j", "net", "list", "dev", stage.device).json()[0]["xdp"]
+    (as_json,) = command("-j", "net", "list", "dev", stage.device).json()[0]["xdp"]
     assert as_json["chain"][0] == {"id": members[0], "name": "member0", "tag": tags[0], "priority": 0, "actions": ["pass"]}
 
 
-def test_a_device_without_a_dispatcher_is_shown_as_ever(device: str, bpfload: Callable[..., Result]) -> None:
+def test_a_device_without_a_dispatcher_is_shown_as_ever(device: str, command: Command) -> None:
     with small_program() as program, program_on(device, program):
-        shown = bpfload("net", "list", "dev", device).stdout
+        shown = command("net", "list", "dev", device).stdout
         assert f"{device}({index(device)}) driver id {program.info().id}\n\ntc:" in shown
-        assert "chain" not in bpfload("-j", "net", "list", "dev", device).json()[0]["xdp"][0]
+        assert "chain" not in command("-j", "net", "list", "dev", device).json()[0]["xdp"][0]
 
 
 def program_on(device: str, program: Program) -> Any:
@@ -274,35 +281,47 @@ def program_spec_of(program: Program) -> Any:
         (("detach", "xdp", "dev", "DEV"), "net detach xdp dev DEV chain"),
     ],
 )
-def test_nothing_breaks_a_chain_by_mistake(
-    stage: Stage, bpfload: Callable[..., Result], words: tuple[str, ...], advice: str
-) -> None:
+def test_nothing_breaks_a_chain_by_mistake(stage: Stage, command: Command, words: tuple[str, ...], advice: str) -> None:
     stage.put(stage.dispatcher(1), 1)
     found = stage.chain()
     prog = ["id", str(stage.programs[2].info().id)]
     line = [part for word in words for part in (prog if word == "PROG" else [stage.device if word == "DEV" else word])]
-    done = bpfload("net", *line, check=False)
+    done = command("net", *line, check=False)
     assert done.status != 0
     assert f"runs several programs by a dispatcher (id {found.id})" in done.stderr
     assert f"member0 (id {found.programs[0].id})" in done.stderr
     assert advice.replace("DEV", stage.device) in done.stderr
     assert stage.chain() == found
-    bpfload("net", "detach", "xdpgeneric", "dev", stage.device)  # nothing is there in that mode
+    command("net", "detach", "xdpgeneric", "dev", stage.device)  # nothing is there in that mode
     assert stage.chain() == found
 
 
 def test_a_chain_whose_programs_cant_be_found_can_only_be_taken_away(
-    stage: Stage, state: Path, bpffs: Path, bpfload: Callable[..., Result]
+    stage: Stage, state: Path, bpffs: Path, command: Command
 ) -> None:
     stage.put(stage.dispatcher(1), 1)
     found = stage.chain()
     swap.take_apart(found.directory)
-    assert "id unknown  priority 0" in bpfload("net", "list", "dev", stage.device).stdout
+    assert "id unknown  priority 0" in command("net", "list", "dev", stage.device).stdout
     with pytest.raises(NotFoundError, match="aren't pinned in") as caught:
         dispatcher.attach(CHAINED, stage.device, program=PLAIN)
     assert "LIBXDP_BPFFS" in caught.value.hint
-    bpfload("net", "detach", "xdp", "dev", stage.device, "chain")
+    command("net", "detach", "xdp", "dev", stage.device, "chain")
     assert running(stage.device) == []
+
+
+def test_pins_of_a_dispatcher_are_not_unloaded_one_by_one(stage: Stage, command: Command) -> None:
+    stage.put(stage.dispatcher(1), 1)
+    chain = stage.chain()
+    for path in (chain.directory, chain.programs[0].path):
+        done = command("unload", path, check=False)
+        assert f"{path} belongs to the dispatcher of {stage.device}" in done.stderr
+        assert f"net detach xdp id ID dev {stage.device} chain" in done.stderr
+    assert stage.chain() == chain
+    other = protocol.pin_directory(4_000_000, 1)
+    os.mkdir(other)
+    with pytest.raises(PinError, match="of a device that isn't in this network namespace"):
+        unloading.unload(other)
 
 
 def test_a_version_that_is_not_known_is_left_alone(stage: Stage) -> None:
@@ -325,7 +344,7 @@ def test_a_program_that_runs_alone_is_not_pushed_aside(device: str) -> None:
         assert f"id {program.info().id} (alone)" in caught.value.message
 
 
-def test_what_cant_join_says_why(device: str, bpffs: Path, bpfload: Callable[..., Result]) -> None:
+def test_what_cant_join_says_why(device: str, bpffs: Path, command: Command) -> None:
     with pytest.raises(UsageError, match="several XDP programs: early"):
         dispatcher.attach(CHAINED, device)
     with pytest.raises(UsageError, match="has no XDP program"):
@@ -345,7 +364,7 @@ def test_what_cant_join_says_why(device: str, bpffs: Path, bpfload: Callable[...
     with small_program("alone") as program:
         with pytest.raises(UsageError, match="was loaded to run alone"):
             dispatcher.attach_program(program, device)
-        done = bpfload("net", "attach", "xdp", "id", str(program.info().id), "dev", device, "chain", check=False)
+        done = command("net", "attach", "xdp", "id", str(program.info().id), "dev", device, "chain", check=False)
         assert "was loaded to run alone" in done.stderr
     assert running(device) == []
 
@@ -376,8 +395,13 @@ def join(device: str, program: str = "", source: Path | ObjectSpec = CHAINED, **
 
 
 def names(device: str) -> list[str]:
+    return list(ids(device))
+
+
+def ids(device: str) -> dict[str, int | None]:
+    """Return the ids of a chain's programs by name, in their order."""
     found = chain_on(index(device))
-    return [one.name for one in found.programs] if found else []
+    return {one.name: one.id for one in found.programs} if found else {}
 
 
 @pytest.mark.needs_feature("freplace", since="5.10")
@@ -485,29 +509,34 @@ def test_a_chain_is_rolled_back_when_a_program_is_refused(device: str, state: Pa
 
 
 @pytest.mark.needs_feature("freplace", since="5.10")
-def test_a_program_in_a_chain_is_pinned_and_unloaded(device: str, bpffs: Path) -> None:
+def test_a_program_in_a_chain_is_pinned_and_unloaded(device: str, bpffs: Path, command: Command) -> None:
     join(device, PLAIN).close()
     pins = dispatcher.deploy(HELLO, bpffs / "hello", device, priority=1)
     assert pins == [str(bpffs / "hello")]
     assert names(device) == ["hello", PLAIN]
     with Program.from_pin(bpffs / "hello") as program:
-        assert dispatcher.leave([program.info().id]) == [(device, program.info().id)]
-    assert bpfload.unload(bpffs / "hello").holders == ()
+        ident = program.info().id
+    done = unloading.unload(bpffs / "hello")
+    assert (done.holders, done.chains) == ((), ((device, ident),))
     assert names(device) == [PLAIN]
+    join(device, LATE).close()
+    dispatcher.deploy(HELLO, bpffs / "hello", device)
+    assert f"took program {ids(device)['hello']} out of the chain of {device}\n" in command("unload", bpffs / "hello").stdout
+    assert names(device) == [PLAIN, LATE]
     dispatcher.detach(device)
 
 
 @pytest.mark.needs_feature("freplace", since="5.10")
-def test_the_command(device: str, bpfload: Callable[..., Result]) -> None:
+def test_the_command(device: str, command: Command) -> None:
     join(device, PLAIN).close()
     chained = ("net", "attach", "xdp", "object", str(CHAINED), "program", LATE, "dev", device, "chain")
-    assert bpfload("-j", *chained, "priority", "7", "actions", "none").stdout == "null\n"
-    shown = bpfload("net", "list", "dev", device).stdout
+    assert command("-j", *chained, "priority", "7", "actions", "none").stdout == "null\n"
+    shown = command("net", "list", "dev", device).stdout
     assert shown.index(f"name {LATE}  tag") < shown.index(f"name {PLAIN}  tag")
     assert "priority 7  goes on after nothing\n" in shown
-    bpfload("net", "detach", "xdp", "name", PLAIN, "dev", device, "chain")
+    command("net", "detach", "xdp", "name", PLAIN, "dev", device, "chain")
     assert names(device) == [LATE]
-    bpfload("net", "detach", "xdp", "dev", device, "chain")
+    command("net", "detach", "xdp", "dev", device, "chain")
     assert running(device) == []
 
 
@@ -515,7 +544,7 @@ def test_the_command(device: str, bpfload: Callable[..., Result]) -> None:
 
 
 @pytest.fixture
-def xdp_loader(device: str) -> Callable[..., Result]:
+def xdp_loader(device: str) -> Command:
     """libxdp's command, on the test's own bpffs."""
     from conftest import lacking
 
@@ -532,9 +561,7 @@ def shown_by_libxdp(status: Result) -> list[tuple[str, str, str, str]]:
 
 
 @pytest.mark.needs_feature("freplace", since="5.10")
-def test_libxdp_shows_adds_to_and_takes_apart_our_chain(
-    device: str, state: Path, veth: VethPair, xdp_loader: Callable[..., Result]
-) -> None:
+def test_libxdp_shows_adds_to_and_takes_apart_our_chain(device: str, state: Path, veth: VethPair, xdp_loader: Command) -> None:
     with join(device, EARLY) as early, join(device, LATE) as late:
         chain = chain_on(index(device))
         assert chain is not None
@@ -555,9 +582,7 @@ def test_libxdp_shows_adds_to_and_takes_apart_our_chain(
 
 
 @pytest.mark.needs_feature("freplace", since="5.10")
-def test_we_add_to_and_take_apart_libxdps_chain(
-    device: str, state: Path, veth: VethPair, xdp_loader: Callable[..., Result]
-) -> None:
+def test_we_add_to_and_take_apart_libxdps_chain(device: str, state: Path, veth: VethPair, xdp_loader: Command) -> None:
     join(device, PLAIN).close()
     dispatcher.detach(device)
     xdp_loader("load", device, HELLO)

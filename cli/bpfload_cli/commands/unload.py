@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bpfload.dispatcher.unloading import unload as unload_path
 from bpfload.errors import BpfError
 from bpfload.objects.bpffs import Pin
 from bpfload.pins.holding import Holder
 from bpfload.pins.removal import Unloaded
-from bpfload.pins.removal import unload as unload_path
 
 if TYPE_CHECKING:
     from bpfload_cli.session import Session
@@ -47,6 +47,8 @@ def _as_text(session: Session, done: list[Unloaded]) -> None:
             session.line(f"{'detached and removed' if pin.kind == 'link' else 'removed'} {pin.path}  ({words(pin)})")
         for directory in each.directories:
             session.line(f"removed {directory}/")
+        for device, program in each.chains:
+            session.line(f"took program {program} out of the chain of {device}")
         for pin in each.kept:
             session.line(f"kept {pin.path}  ({words(pin)}): not pinned by this load")
         for holder in each.holders:
@@ -68,6 +70,7 @@ def _as_json(session: Session, done: list[Unloaded], errors: list[BpfError]) -> 
             "leftovers": [_pin(pin) for pin in each.leftovers],
             "kept": [_pin(pin) for pin in each.kept],
             "holders": [_holder(holder) for holder in each.holders],
+            **({"chains": [{"devname": dev, "prog_id": program} for dev, program in each.chains]} if each.chains else {}),
         }
         for each in done
     ]

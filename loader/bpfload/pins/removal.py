@@ -20,7 +20,8 @@ class Unloaded:
 
     `removed`: the pins that are gone, links first, those at `path` last. `directories`: that went with them. `leftovers`:
     pins of an earlier load at this path that had been killed. `kept`: pins in the directory `path` that no load of bpfload
-    put there. `holders`: what still keeps a program of this load in the kernel.
+    put there. `holders`: what still keeps a program of this load in the kernel. `chains`: (device, program) of the chains
+    that programs were taken out of, by `bpfload.dispatcher.unloading`.
     """
 
     path: str
@@ -29,6 +30,7 @@ class Unloaded:
     leftovers: tuple[Pin, ...] = ()
     kept: tuple[Pin, ...] = ()
     holders: tuple[Holder, ...] = ()
+    chains: tuple[tuple[str, int], ...] = ()
 
 
 def unload(path: str | os.PathLike[str]) -> Unloaded:
