@@ -137,6 +137,36 @@ include. link_types, kfuncs: ask for these too, which bpftool doesn't.
   bpfload token [show | list]                     what mounted bpffs delegate: the rights of BPF tokens made from them
 
 """,
+    "perf": """\
+  bpfload perf [{ show | list }]                  programs that processes hold at tracepoints and probes, by file descriptor
+
+What is attached by a link, as `bpfload` itself does it, is in `bpfload link`.
+
+""",
+    "struct_ops": """\
+  bpfload struct_ops [{ show | list } [TABLE]]    tables of functions that the kernel calls (struct_ops), all or some
+  bpfload struct_ops dump [TABLE]                 their functions and values
+  bpfload struct_ops register OBJECT.bpf.o [DIR]  register all that are in an object file; pin links in DIR
+  bpfload struct_ops unregister TABLE             take out what is registered without a link
+
+  TABLE := { id ID | name NAME }
+
+What is in SEC(".struct_ops") stays registered until it is unregistered; what is in SEC(".struct_ops.link"), as long as its
+link is pinned in DIR.
+
+""",
+    "iter": f"""\
+  bpfload iter pin OBJECT.bpf.o PATH [OVER]       load an iterator and pin it: reading PATH runs it
+  bpfload iter cat OBJECT.bpf.o [OVER]            print what an iterator writes, and leave nothing in the kernel
+  bpfload iter cat PATH                           print what a pinned iterator writes
+
+  OVER  := [program NAME] [map MAP | pid PID | tid TID | cgroup DIRECTORY-OR-ID [ORDER]]
+  ORDER := {{ self | descendants | descendants_post | ancestors | children }}
+  {_MAP}
+
+Without NAME it is the object's first program.
+
+""",
     "batch": """\
   bpfload batch file FILE                         run the commands in FILE (-: standard input), up to the first that fails
 
