@@ -13,8 +13,18 @@ from bpfload.kernel import tracefs
 class TracePipe:
     """The lines of the trace pipe, as they come. Whoever reads a line takes it from all other readers."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, switch: str) -> None:
+        """`switch`: the file that says whether the kernel writes to its trace buffers."""
         self._file = os.fdopen(fd, "rb", buffering=0)
+        self.switch = switch
+
+    def is_on(self) -> bool:
+        """Whether anything can come: somebody, or an oops of the kernel, may have switched tracing off."""
+        try:
+            with open(self.switch, encoding="ascii") as file:
+                return file.read().strip() != "0"
+        except OSError:
+            return True
 
     def __iter__(self) -> Iterator[str]:
         """Yield lines, each with its newline; waits for the next one."""
@@ -43,7 +53,7 @@ def open_trace_pipe(*, mount: bool = True) -> TracePipe:
         raise NotFoundError("tracefs is not mounted", hint="Mount it: mount -t tracefs tracefs /sys/kernel/tracing")
     path = f"{place}/trace_pipe"
     try:
-        return TracePipe(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        return TracePipe(os.open(path, os.O_RDONLY | os.O_CLOEXEC), f"{place}/tracing_on")
     except OSError as error:
         if error.errno == errno.EBUSY:
             hint = "Another process reads it: there is one trace pipe for all."
