@@ -72,6 +72,8 @@ def attach(program: KernelObject, spec: ProgramSpec, target: Target) -> Attachme
     try:
         return _at_first_that_fits(program, spec, target, directory, place)
     except KernelError as error:
+        if error.errno == errno.EINVAL and _is_there(program, spec, target, directory):
+            error.hint = "This very program is there already."
         raise _explain(error, spec, target) from None
     finally:
         os.close(directory)
@@ -93,6 +95,16 @@ def find(program: KernelObject, spec: ProgramSpec, target: Target) -> Attachment
     finally:
         os.close(directory)
     return None
+
+
+def _is_there(program: KernelObject, spec: ProgramSpec, target: Target, directory: int) -> bool:
+    from bpfload.links.fallback import program_id
+
+    try:
+        ident = program_id(program)
+        return any(ident in bpf.prog_query(directory, attach_type)[0] for attach_type in _attach_types(spec, target))
+    except KernelError:
+        return False
 
 
 def _open(spec: ProgramSpec, target: Target) -> int:
@@ -209,7 +221,7 @@ def _explain(error: KernelError, spec: ProgramSpec, target: Target) -> KernelErr
         root = cgroup2_root()
         where = f"it is mounted at {root}" if root else "it is mounted nowhere"
         hint = f"{target.cgroup} is no directory of the cgroup2 file system; {where}."
-    elif error.errno == errno.EINVAL and (target.order.before or target.order.after or target.order.preorder):
+    elif error.errno == errno.EINVAL and not error.hint and (target.order.before or target.order.after or target.order.preorder):
         hint = (
             "Programs of a cgroup have a choice of places since Linux 6.17; one with preorder only stands next to another such."
         )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 
-from bpfload.errors import KernelError, errno_name
+from bpfload.errors import KernelError, NotSupportedError, errno_name
 
 
 def refused(error: KernelError, attaching: str, *capabilities: int, hint: str = "") -> KernelError:
     """Return `error` in terms of what was attempted ("attaching 'hello' to eth0"); EPERM with the right that is missing."""
+    if isinstance(error, NotSupportedError):
+        return error
     if not hint and error.errno in (errno.EPERM, errno.EACCES):
         from bpfload.kernel.capabilities import permission_hint
 

@@ -1,6 +1,9 @@
 """Programs of a sockmap: verdicts and parsers for the messages and streams of the sockets in it.
 
-By link (Linux 6.10), else without. Source: sock_map_link_create() and sock_map_prog_update() in net/core/sock_map.c.
+By link (Linux 6.10), else without. A socket takes the map's programs when it is put into the map: after an update it has to
+be taken out and put there again.
+
+Source: sock_map_link_create() and sock_map_prog_update() in net/core/sock_map.c.
 """
 
 from __future__ import annotations

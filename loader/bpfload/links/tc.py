@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _PARENTS = {"ingress": netlink.TC_H_CLSACT_INGRESS, "egress": netlink.TC_H_CLSACT_EGRESS}
 _LARGEST_PRIORITY = 0xFFFF
+_LARGEST_HANDLE = 0xFFFFFFFF
 
 
 class TcFilter(Fallback):
@@ -79,6 +80,8 @@ def attach(program: KernelObject, spec: ProgramSpec, target: Target) -> TcFilter
     parent = _parent_of(spec, target)
     if not 0 <= target.priority <= _LARGEST_PRIORITY:
         raise UsageError(f"no priority {target.priority} of a tc filter", hint=f"It is a number up to {_LARGEST_PRIORITY}.")
+    if not 0 <= target.handle <= _LARGEST_HANDLE:
+        raise UsageError(f"no handle {target.handle} of a tc filter", hint=f"It is a number up to {_LARGEST_HANDLE}.")
     index = device_index(target.device)
     created = False
     try:

@@ -58,12 +58,11 @@ def _seen_at_device(attach_type: int) -> Callable[[Place, Target], list[int]]:
 
 
 def _netkit(place: Place) -> Target:
-    """A pair of netkit devices in the namespace of the test; the ends are joined, so there is nobody else."""
+    """A pair of netkit devices in the namespace of the test; the kernel calls the other end nk0."""
     _ = place.veth
-    names = {name for _, name in socket.if_nameindex()}
-    if "nk0" not in names:
-        run("ip", "link", "add", "nk0", "type", "netkit")
-    return Target(device="nk0")
+    if "kit0" not in {name for _, name in socket.if_nameindex()}:
+        run("ip", "link", "add", "kit0", "type", "netkit")
+    return Target(device="kit0")
 
 
 def _classifier(attach_type: int, section: str) -> SpecMaker:
