@@ -29,44 +29,17 @@ _DEVICES = "/sys/bus/event_source/devices"
 
 
 class EventLink(Link):
-    """A link to a perf event, and the event itself, by which the program can be stopped though somebody else holds the link.
+    """A link to a perf event that takes something along when it is closed: the trace event that it was made of."""
 
-    `undo`: what is to be done once both are closed and nothing else holds them, or None.
-    """
+    __slots__ = ("_undo",)
 
-    __slots__ = ("_event", "_undo")
-
-    def __init__(self, fd: int, event: int, undo: Callable[[], None] | None = None) -> None:
+    def __init__(self, fd: int, undo: Callable[[], None]) -> None:
         super().__init__(fd)
-        self._event = event
-        self._undo = undo
-
-    def detach(self) -> None:
-        """Stop the event: the program isn't run any more, though the link lives on with its holders.
-
-        The kernel has no BPF_LINK_DETACH for links of this type; who opened one from a pin can only close it. Raises
-        NotSupportedError, KernelError.
-        """
-        if self._event < 0:
-            super().detach()
-        else:
-            perf.disable(self._event)
-
-    def detach_fd(self) -> int:
-        """Give the link's fd away; the event lives on with the link."""
-        fd = super().detach_fd()
-        self._close_event()
-        return fd
+        self._undo: Callable[[], None] | None = undo
 
     def close(self) -> None:
-        """Close link and event; a second call does nothing."""
+        """Close the link, and take the trace event away unless a pin still needs it; a second call does nothing."""
         super().close()
-        self._close_event()
-
-    def _close_event(self) -> None:
-        event, self._event = self._event, -1
-        if event >= 0:
-            os.close(event)
         undo, self._undo = self._undo, None
         if undo is not None:
             undo()
@@ -117,8 +90,8 @@ class EventAttachment(KernelObject):
         raise NotSupportedError("way to leave the program at a perf event that nothing holds", hint=hint)
 
     def detach(self) -> None:
-        """Stop the event: the program isn't run any more."""
-        perf.disable(self.fd)
+        """Take the program off: only closing the event does, for a program runs at a probe whether or not its event counts."""
+        self.close()
 
     def close(self) -> None:
         """Close the event, which takes the program off; a second call does nothing."""
@@ -147,7 +120,7 @@ def attach_event(
     link: bool = True,
     undo: Callable[[], None] | None = None,
 ) -> Attachment:
-    """Put a program on an open event, whose fd this takes over, and let it run.
+    """Put a program on an open event, whose fd this takes over: opened so that it runs at once.
 
     `attaching`: what is being done, for messages ("attaching program 'hello' to tracepoint …"). `link`: False for the form by
     ioctl. `undo`: done after the event was closed. Raises KernelError, NotSupportedError for a cookie on kernels before 5.15.
@@ -170,16 +143,12 @@ def _attach(program: KernelObject, event: int, cookie: int, link: bool, undo: Ca
             if error.errno != errno.EINVAL or _has_links():
                 raise
         else:
-            try:
-                perf.enable(event)
-            except KernelError:
-                os.close(fd)
-                raise
-            return EventLink(fd, event, undo)
+            # The link holds the event.
+            os.close(event)
+            return Link(fd) if undo is None else EventLink(fd, undo)
     if cookie:
         raise NotSupportedError("cookies of perf events without a link", since="5.15")
     perf.set_bpf(event, program.fd)
-    perf.enable(event)
     return EventAttachment(event, program, undo)
 
 
