@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -29,6 +30,7 @@ from bpfload.links import attach
 from bpfload.objects import Program
 from bpfload.spec import ObjectSpec
 from bpfload.syscall import bpf, netlink
+from bpfload_cli.main import main
 from support.killing import every_kill
 from support.namespaces import VethPair
 from support.paths import DATA, HELLO
@@ -59,9 +61,19 @@ def device(state: Path, veth: VethPair) -> Iterator[str]:
 
 
 @pytest.fixture
-def command(bpfload: Command) -> Command:
-    """`bpfload`, under a name that isn't the library's."""
-    return bpfload
+def command(capfd: pytest.CaptureFixture[str]) -> Command:
+    """The command, in this process: starting another one takes ten seconds where a processor is emulated."""
+
+    def in_process(*words: str | os.PathLike[str], check: bool = True) -> Result:
+        line = tuple(os.fspath(word) for word in words)
+        capfd.readouterr()
+        status = main(list(line))
+        sys.stdout.flush()
+        done = Result(line, status, *capfd.readouterr())
+        assert status == 0 or not check, done
+        return done
+
+    return in_process
 
 
 def index(device: str) -> int:
@@ -366,7 +378,17 @@ def test_what_cant_join_says_why(device: str, bpffs: Path, command: Command) -> 
             dispatcher.attach_program(program, device)
         done = command("net", "attach", "xdp", "id", str(program.info().id), "dev", device, "chain", check=False)
         assert "was loaded to run alone" in done.stderr
+    for words, said in (
+        (("--chain",), "--chain is about the programs of a device"),
+        (("--actions", "pass", "--dev", device), "--actions is about a chain"),
+        (("--chain", "--dev", device, "--pid", "1"), "--pid doesn't go with --chain"),
+        (("--chain", "--dev", device, "--program", PLAIN, "--program", LATE), "name one with --program"),
+        (("--chain", "--dev", device), "several XDP programs"),
+    ):
+        done = command(CHAINED, bpffs / "chained", *words, check=False)
+        assert (done.status != 0, said in done.stderr) == (True, True), done
     assert running(device) == []
+    assert not (bpffs / "chained").exists()
 
 
 def test_no_bpffs_no_chain(device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -527,8 +549,21 @@ def test_a_program_in_a_chain_is_pinned_and_unloaded(device: str, bpffs: Path, c
 
 
 @pytest.mark.needs_feature("freplace", since="5.10")
-def test_the_command(device: str, command: Command) -> None:
+def test_the_command(device: str, bpffs: Path, command: Command) -> None:
     join(device, PLAIN).close()
+    line = (CHAINED, bpffs / "early", "--dev", device, "--chain", "--program", EARLY, "--priority", "3", "--actions", "tx")
+    command(*line, "--pin-maps", bpffs / "maps")
+    found = chain_on(index(device))
+    assert found is not None
+    first = found.programs[0]
+    assert (first.name, first.priority, first.actions) == (EARLY, 3, ("tx",))
+    assert sorted(os.listdir(bpffs / "maps")) == ["chained_bss", "chained_rodata"]
+    with Program.from_pin(bpffs / "early") as program:
+        assert program.info().id == found.programs[0].id
+    command("unload", bpffs / "early")
+    assert names(device) == [PLAIN]
+    assert sorted(os.listdir(bpffs)) == ["xdp"]
+
     chained = ("net", "attach", "xdp", "object", str(CHAINED), "program", LATE, "dev", device, "chain")
     assert command("-j", *chained, "priority", "7", "actions", "none").stdout == "null\n"
     shown = command("net", "list", "dev", device).stdout
@@ -566,10 +601,9 @@ def test_libxdp_shows_adds_to_and_takes_apart_our_chain(device: str, state: Path
         chain = chain_on(index(device))
         assert chain is not None
         first, last = (str(one.id) for one in chain.programs)
-        assert shown_by_libxdp(xdp_loader("status", device)) == [
-            ("10", EARLY, first, "XDP_DROP,XDP_PASS"),
-            ("90", LATE, last, ""),
-        ]
+        shown = shown_by_libxdp(xdp_loader("status", device))
+        assert shown[0] == ("10", EARLY, first, "XDP_DROP,XDP_PASS")
+        assert shown[1][:3] == ("90", LATE, last)  # for no actions at all it shows those of the program before
         xdp_loader("load", device, HELLO)
         assert names(device) == [EARLY, "hello", LATE]
         assert len(listing(state)) == 1

@@ -63,7 +63,15 @@ def load(
     after: Annotated[
         str, typer.Option("--after", metavar="WHAT", help="Stand behind last, program:ID, link:ID or a pin's path.")
     ] = "",
-    priority: Annotated[int | None, typer.Option("--priority", metavar="N", help="Of tc filters and netfilter programs.")] = None,
+    priority: Annotated[
+        int | None, typer.Option("--priority", metavar="N", help="Of tc filters, netfilter programs, programs of a --chain.")
+    ] = None,
+    chain: Annotated[
+        bool, typer.Option("--chain", help="Put the XDP program among others that --dev runs, as xdp-loader does.")
+    ] = False,
+    actions: Annotated[
+        str, typer.Option("--actions", metavar="A,B", help="Of --chain: what the program returns for the next one to run; none.")
+    ] = "",
     defragment: Annotated[bool, typer.Option("--defragment", help="Netfilter: packets whole.")] = False,
     set_: Annotated[
         list[str] | None,
@@ -119,6 +127,11 @@ def load(
         options = load_options(kernel_btf, kconfig, attached_to)
         options.programs = frozenset(program) if program else None
         options.existing_maps = _one_of([name for name, chosen in existing.items() if chosen])
+        if chain:
+            from bpfload_cli.commands.load_chain import load_into_chain
+
+            load_into_chain(session, context.params, options, _values(set_ or ()))
+            return
         done = deploy(
             obj,
             path,
@@ -194,6 +207,8 @@ _COMPANIONS = (
     ),
     ("priority", "--priority", ("dev", "netfilter"), "--priority is about tc or netfilter: it needs --dev or --netfilter"),
     ("defragment", "--defragment", ("netfilter",), "--defragment is about netfilter: it needs --netfilter FAMILY/HOOK"),
+    ("chain", "--chain", ("dev",), "--chain is about the programs of a device: it needs --dev IF"),
+    ("actions", "--actions", ("chain",), "--actions is about a chain of programs: it needs --chain"),
     ("frequency", "--frequency", ("event",), "--frequency is about a perf event: it needs --event TYPE/CONFIG"),
     ("period", "--period", ("event",), "--period is about a perf event: it needs --event TYPE/CONFIG"),
     ("keep_maps", "--keep-maps", ("replace",), "--keep-maps says what --replace does: it needs that"),

@@ -13,7 +13,8 @@ from bpfload.pins import staging
 from bpfload.pins.publication import publish
 
 if TYPE_CHECKING:
-    from bpfload.load import LoadOptions
+    from bpfload.load import LoadOptions, Object
+    from bpfload.objects.map import Map
     from bpfload.spec import ObjectSpec
 
 
@@ -27,12 +28,14 @@ def deploy(
     actions: Sequence[str] | None = None,
     mode: str = "auto",
     version: int = DEFAULT_VERSION,
+    maps_directory: str | os.PathLike[str] = "",
     options: LoadOptions | None = None,
     mount: bool = True,
 ) -> list[str]:
     """Load a program of an object, put it into the device's chain as `change.attach` does, and pin it at `path`.
 
-    Return the paths of the pins. All of it or nothing; `pins.unload(path)` removes the pin, `change.leave` the chain's hold.
+    `maps_directory`: also pin the maps, there. Return the paths of the pins. All of it or nothing; `unloading.unload(path)` is
+    the way back.
     """
     place = os.path.abspath(os.fspath(path))
     paths.check_name(os.fspath(path))
@@ -51,7 +54,17 @@ def deploy(
     )
     with joined:
         try:
-            return publish(place, joined.programs)
+            maps = _by_pin(joined) if maps_directory else {}
+            return publish(place, joined.programs, maps=maps, maps_directory=os.fspath(maps_directory))
         except BaseException:
             change.detach(device, [joined.program().info().id])
             raise
+
+
+def _by_pin(loaded: Object) -> dict[str, Map]:
+    """Return the maps by the names of their pins: the kernel's, with "_" for dots; not those that are pinned by name."""
+    return {
+        (spec.kernel_name or name).replace(".", "_"): loaded.maps[name]
+        for name, spec in loaded.spec.maps.items()
+        if name in loaded.maps and not spec.pinning
+    }
