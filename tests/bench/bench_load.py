@@ -57,12 +57,12 @@ def whole_processes(bpffs: Path, bpftool: str | None) -> None:
             row("bpftool prog list", peer[0])
 
 
-def libbpf_program(directory: Path) -> list[str] | None:
-    """Compile libbpf's side, against the newest libbpf that is there."""
+def libbpf_program(directory: Path, name: str = "libbpf_times") -> list[str] | None:
+    """Compile libbpf's side, NAME.c here, against the newest libbpf that is there."""
     if not find_tool("gcc"):
         return None
-    output = directory / "libbpf_times"
-    source = HERE / "libbpf_times.c"
+    output = directory / name
+    source = HERE / f"{name}.c"
     cache = cache_directory()
     for libbpf in sorted(cache.glob("conformance/source-*/libbpf"), reverse=True):
         words: list[str | os.PathLike[str]] = [
