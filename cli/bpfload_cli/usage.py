@@ -55,10 +55,36 @@ everything.
 """,
     "map": f"""\
   bpfload map [{{ show | list }} [MAP]]             maps, all or some
-  bpfload map dump MAP                            what is in them, by type where they have BTF
+  bpfload map dump MAP [TYPED]                    what is in them, by type where they have BTF
+  bpfload map lookup MAP [key DATA] [.MEMBER…] [TYPED]
+                                                  one element, or members of its value
+  bpfload map update MAP [key DATA] [value VALUE] [any | exist | noexist] [TYPED]
+                                                  store one: any way, only over one, only as a new one
+  bpfload map delete MAP key DATA [TYPED]         delete one
+  bpfload map getnext MAP [key DATA] [TYPED]      the key after that one, or the first
+  bpfload map peek | pop | dequeue MAP [TYPED]    what is next in a queue or stack, left there or taken out
+  bpfload map push | enqueue MAP value VALUE      put something on a queue or stack
+  bpfload map create PATH type TYPE key BYTES value BYTES entries N name NAME [flags N] [inner_map MAP] [offload_dev IF]
+                                                  make a map and pin it
   bpfload map pin MAP PATH                        pin one
+  bpfload map freeze MAP                          make it read-only for user space, for good
+  bpfload map event_pipe MAP [cpu N index M]      the events of a perf_event_array
+  bpfload map watch MAP                           events of ring and perf buffers by type; other maps as they change
 
   {_MAP}
+  {_PROGRAM}
+  VALUE := {{ DATA | MAP | PROG }}, the latter in maps of maps and arrays of programs
+  DATA  := {{ BYTE… | hex BYTE… | WORD | typed WORD | json JSON }}
+
+As many BYTEs as the key or value has always mean those bytes. One WORD that isn't that goes by the type: a number, an enum's name, an
+address (10.0.0.1, fe80::1, a MAC; 10.0.0.0/8 in an lpm_trie), text for an array of char, or JSON in quotes: '{{"packets": 5}}'. What
+JSON leaves out of a struct is 0. `typed` in front of WORD removes all doubt (a WORD such as `any`, a number for a value of 1 byte).
+
+  TYPED := {{ --typed | --readable | --network NAME,… }}
+
+  --typed         values by their types, in -j as JSON that `value` takes back; numbers of __be types are what they mean
+  --readable      the same, and addresses as text where the type or the member's name says that it is one
+  --network NAME  members (key, value: the whole) that are in network byte order though no type says so
 
 """,
     "link": f"""\
@@ -111,7 +137,7 @@ An XDP program that was attached by `bpfload OBJECT PATH --dev IF` hangs on a li
 
 """,
     "cgroup": f"""\
-  bpfload cgroup [show | list] CGROUP [effective]               what is attached to a cgroup; effective: from above too
+  bpfload cgroup {{ show | list }} CGROUP [effective]             what is attached to a cgroup; effective: from above too
   bpfload cgroup tree [CGROUP] [effective]                      … and to all below it; without CGROUP, to all
   bpfload cgroup attach CGROUP HOOK PROG [multi | override]     attach a program, without a link
                                [before PROG | after PROG | first | last] [preorder] [replace PROG]
@@ -125,7 +151,7 @@ Putting a program before or after others takes Linux 6.17, and implies multi.
 
 """,
     "feature": """\
-  bpfload feature [probe] [kernel | dev IF] [full] [unprivileged] [macros [prefix PREFIX]] [link_types] [kfuncs]
+  bpfload feature probe [kernel | dev IF] [full] [unprivileged] [macros [prefix PREFIX]] [link_types] [kfuncs]
   bpfload feature list_builtins { prog_types | map_types | attach_types | link_types | helpers }
 
 probe asks the running kernel, or a network card, for program types, map types, helpers and more, by trying. full: also for
@@ -217,6 +243,11 @@ The exit status is 1 if any program is refused.
 
 """,
 }
+
+
+def text_of(command: str) -> str:
+    """Return the forms of a command, "" for one that has none."""
+    return _TEXTS.get(command, "")
 
 
 def show_usage(session: Session, command: str) -> None:

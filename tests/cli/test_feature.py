@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from conftest import lacking
 from support.features import why_missing
 from support.process import Result, bpfload_command, find_tool, run
 
@@ -54,7 +55,8 @@ def test_the_default_has_no_more_sections_than_bpftool(bpfload: Callable[..., Re
 def test_without_rights() -> None:
     setpriv = find_tool("setpriv")
     if setpriv is None:
-        pytest.skip("no setpriv")
+        lacking("no setpriv")
+        return
     reduced = [setpriv, "--bounding-set", "-all", "--inh-caps", "-all", *bpfload_command()]
     refused = run(*reduced, "feature", "probe", check=False)
     assert refused.status == 1
