@@ -568,6 +568,7 @@ def test_a_perf_event_on_every_cpu(programs: Callable[..., Object]) -> None:
         assert len(parts) == len(cpus.online())
         _work(0.2)
         assert 20 < _hits(live) < 500
+    _hits(live)
     _work(0.05)
     assert _hits(live) == 0
     with program.attach_perf_event("", "page-faults", sample_period=1, pid=0, cookie=4) as link:
@@ -656,7 +657,8 @@ def test_a_function_of_the_kernel_that_is_not_there(programs: Callable[..., Obje
     program, system_call = live.program("plain_kprobe"), live.program("on_ksyscall")
     for attach, error, words in (
         (lambda: program.attach_kprobe("vfs_reed"), NotFoundError, "Did you mean vfs_read"),
-        (lambda: program.attach_kprobe("vfs_read", offset=1 << 20), KernelError, "first byte"),
+        (lambda: program.attach_kprobe("vfs_read", offset=1 << 20), UsageError, "is behind the end of vfs_read, which has "),
+        (lambda: program.attach_kprobe("vfs_read", offset=1), KernelError, "first byte"),
         (lambda: program.attach(), UsageError, "kprobe/FUNCTION+OFFSET"),
         (lambda: program.attach_kprobe("vfs_read", offset=4, is_return=True), UsageError, "has no offset"),
         (lambda: program.attach_kprobe("vfs read"), UsageError, "no name of a function"),
@@ -672,17 +674,19 @@ def test_many_functions_of_the_kernel(programs: Callable[..., Object], traced: T
     live = programs("on_kprobes", "on_kretprobes")
     live.set_value("only_pid", traced.pid)
     program, function = live.program("on_kprobes"), syscalls.function("getpgid")
-    with program.attach_kprobe_multi(syscalls.function("getpg*")) as link:
-        assert link.info().number("count") == 2  # getpgid, getpgrp
+    with program.attach_kprobe_multi(syscalls.function("getp*i*")) as link:
+        if not why_missing("kprobe_multi_info", since="6.6"):
+            assert link.info().number("count") >= 2  # getpgid, getpriority
         traced.round()
         assert _hits(live) == 1
-    with program.attach_kprobe_multi(symbols=(syscalls.function("getpgrp"), function), cookies=(1, 2)):
+    with program.attach_kprobe_multi(symbols=(syscalls.function("getpriority"), function), cookies=(1, 2)):
         traced.round()
         assert (_hits(live), live.value("cookie")) == (1, 2)
     from bpfload.kernel import kallsyms
 
     with live.program("on_kretprobes").attach_kprobe_multi(addresses=(kallsyms.load().address(function),)) as link:
-        assert link.info().number("flags") == consts.BPF_F_KPROBE_MULTI_RETURN
+        if not why_missing("kprobe_multi_info", since="6.6"):
+            assert link.info().number("flags") == consts.BPF_F_KPROBE_MULTI_RETURN
         traced.round()
         assert _hits(live) == 1
     for pattern, symbols, words in (

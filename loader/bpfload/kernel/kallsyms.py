@@ -96,6 +96,14 @@ class Kallsyms:
         found = re.findall(rb"^([0-9a-f]+) [tTwW] (\S+)", self._text, re.MULTILINE)
         return [int(address, 16) for address, name in found if name in wanted]
 
+    def size(self, address: int) -> int:
+        """Return how many bytes there are from a symbol's address to that of the next one; 0 where that can't be told."""
+        from bisect import bisect_right
+
+        addresses = self._addresses()
+        index = bisect_right(addresses, b"%0*x" % (self._width, address))
+        return int(addresses[index], 16) - address if address and index < len(addresses) else 0
+
     def names(self, address: int) -> list[tuple[str, str]]:
         """Return the (name, module) of every symbol at exactly that address, in file order."""
         text = self._text
@@ -118,10 +126,14 @@ class Kallsyms:
         found = self.names(address) if address else []
         if len(found) < 2:
             return found[0] if found else None
+        return found[_bsearch(self._addresses(), b"%0*x" % (self._width, address), len(found))]
+
+    def _addresses(self) -> list[bytes]:
+        """Return the addresses of all symbols, as they are written, in their order; none that are hidden."""
         if self._sorted is None:
             zero = b"0" * self._width
             self._sorted = sorted(line[: self._width] for line in self._text.split(b"\n") if line and line[: self._width] != zero)
-        return found[_bsearch(self._sorted, b"%0*x" % (self._width, address), len(found))]
+        return self._sorted
 
 
 def _bsearch(ordered: list[bytes], key: bytes, count: int) -> int:

@@ -41,6 +41,8 @@ def attach_at(program: KernelObject, spec: ProgramSpec, target: Target, function
     returns = probe_target.is_return(spec, target)
     place = f"{function}+{offset:#x}" if offset else function
     attaching = f"attaching program {spec.name!r} to {'the return of ' if returns else ''}kernel function {place}"
+    if offset:
+        _check_offset(function, offset)
     undo = None
     try:
         kind = events.device_type("kprobe")
@@ -57,6 +59,16 @@ def attach_at(program: KernelObject, spec: ProgramSpec, target: Target, function
             undo()
         raise explain(error, attaching, function) from None
     return events.attach_event(program, event, attaching, cookie=target.cookie, link=target.link, undo=undo)
+
+
+def _check_offset(function: str, offset: int) -> None:
+    """Raise UsageError for an offset in another function, as far as that can be told: the kernel would probe that one."""
+    from bpfload.kernel import kallsyms
+
+    symbols = kallsyms.load()
+    size = symbols.size(symbols.address(function))
+    if size and not 0 < offset < size:
+        raise UsageError(f"offset {offset:#x} is behind the end of {function}, which has {size:#x} bytes")
 
 
 def explain(error: KernelError, attaching: str, function: str) -> KernelError | NotFoundError:
