@@ -11,7 +11,7 @@ import pytest
 
 from bpfload import pins
 from bpfload.errors import BpfError, PinError, UsageError
-from bpfload.objects import Program
+from bpfload.objects import Link, Program
 from bpfload.objects.paths import STAGED, STAGED_MAPS
 from bpfload.pins import staging
 from bpfload.syscall import bpf
@@ -145,7 +145,7 @@ def test_a_pin_that_is_in_the_way_is_left_alone_and_nothing_else_appears(bpffs: 
         assert names(bpffs) == ["maps/n"]
         pins.pin(program.fd, str(bpffs / "p_link"))
         with pytest.raises(PinError, match=r"p_link exists already"):
-            pins.publish(str(bpffs / "p"), {"small": program}, {"small": program})
+            pins.publish(str(bpffs / "p"), {"small": program}, {"small": Link(os.dup(program.fd))})
         assert names(bpffs) == ["maps/n", "p_link"]
         pins.pin(program.fd, str(bpffs / "p"))
         with pytest.raises(PinError, match=r"/p exists already"):

@@ -16,6 +16,10 @@ from bpfload.syscall import bpf
 STAGED = "_bpfload_tmp"
 #: The maps of a load that go to a directory of their own, while they are under construction.
 STAGED_MAPS = "_bpfload_maps"
+#: The link of a new version, until it takes the place of the old version's.
+STAGED_LINK = "_bpfload_link"
+#: The old version for a moment, on kernels that can't exchange two names.
+SET_ASIDE = "_bpfload_old"
 #: What the link of a program is called: like the program's pin, with this behind it.
 LINK = "_link"
 
@@ -131,7 +135,7 @@ def check_name(path: str) -> None:
         raise PinError(
             f"the name is too long: {len(name)} characters, {room} are possible", path=path, errno_code=errno.ENAMETOOLONG
         )
-    for suffix in (STAGED, STAGED_MAPS):
+    for suffix in (STAGED, STAGED_MAPS, STAGED_LINK, SET_ASIDE):
         if name.endswith(suffix):
             hint = f"What ends in {suffix} is a load that isn't finished, and is taken away."
             raise PinError(f"{name!r} can't be a pin's name", path=path, hint=hint)

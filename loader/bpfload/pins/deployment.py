@@ -14,12 +14,11 @@ from bpfload.kernel import mounts
 from bpfload.links import Target
 from bpfload.load import load
 from bpfload.objects import paths
-from bpfload.objects.map import Map
 from bpfload.pins import staging
 from bpfload.pins.attaching import attach_wish
 from bpfload.pins.choosing import Wish, attachable_maps, choose, idle
-from bpfload.pins.publication import publish
-from bpfload.spec import MapSpec, ObjectSpec, ProgramSpec
+from bpfload.pins.publication import maps_by_pin, publish
+from bpfload.spec import ObjectSpec, ProgramSpec
 
 if TYPE_CHECKING:
     from bpfload.load import LoadOptions
@@ -92,7 +91,9 @@ def deploy(
         if replace:
             from bpfload.pins import replacement
 
-            done = replacement.replace(plan, selected, keep_maps=keep_maps, fresh_maps=fresh_maps, values=tuple(values or ()))
+            done = replacement.replace(
+                plan, selected, attaching=attaching, keep_maps=keep_maps, fresh_maps=fresh_maps, values=tuple(values or ())
+            )
             if done is not None:
                 return done
             plan.wishes = choose(
@@ -199,13 +200,3 @@ def _selected(spec: ObjectSpec, options: LoadOptions | None) -> list[ProgramSpec
             hint = f'Its programs are switched off by a "?" in SEC(): name one with --program: {names}.'
         raise NotFoundError(f"{os.path.basename(spec.path) or spec.name}: there is no program in it to load", hint=hint)
     return programs
-
-
-def maps_by_pin(spec: ObjectSpec, maps: Mapping[str, Map]) -> dict[str, Map]:
-    """Return the maps by the names of their pins: the kernel's name for it, with "_" for dots; not those pinned by name."""
-    return {pin_name(each): maps[name] for name, each in spec.maps.items() if name in maps and not each.pinning}
-
-
-def pin_name(spec: MapSpec) -> str:
-    """Return what a map's pin is called."""
-    return (spec.kernel_name or spec.name).replace(".", "_")

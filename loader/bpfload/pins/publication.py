@@ -31,6 +31,8 @@ from bpfload.syscall import fs
 
 if TYPE_CHECKING:
     from bpfload.objects.attachment import Attachment
+    from bpfload.objects.map import Map
+    from bpfload.spec import MapSpec, ObjectSpec
 
 
 def publish(
@@ -53,7 +55,7 @@ def publish(
     maps = maps or {}
     if not programs:
         raise UsageError("there is no program to pin")
-    work = _Publication(os.path.abspath(path), as_directory if as_directory is not None else len(programs) > 1)
+    work = Publication(os.path.abspath(path), as_directory if as_directory is not None else len(programs) > 1)
     with staging.locked(work.path), ExitStack() as undo:
         staging.clean(work.path)
         paths.check_free(work.path)
@@ -68,7 +70,7 @@ def publish(
     return work.pinned
 
 
-class _Publication:
+class Publication:
     """The state of one `publish`: where things are staged, what they are called in the end."""
 
     def __init__(self, path: str, is_directory: bool) -> None:
@@ -80,7 +82,8 @@ class _Publication:
 
     def stage_programs(self, undo: ExitStack, programs: Mapping[str, KernelObject], *, marked: bool) -> None:
         """Pin the programs under the staging name."""
-        self.mark = staging.new_mark(directory=self.is_directory) if marked or self.is_directory else 0
+        if (marked or self.is_directory) and not self.mark:
+            self.mark = staging.new_mark(directory=self.is_directory)
         if not self.is_directory:
             (program,) = programs.values()
             self._pin(undo, program, self.staged, self.path)
@@ -139,21 +142,36 @@ class _Publication:
     def place_link(self, undo: ExitStack, name: str, link: Attachment) -> None:
         """Pin the only link beside the only program, or one of several in the directory; keep what is no link."""
         staged, final = (f"{place}/{name}{LINK}" if self.is_directory else self.path + LINK for place in (self.staged, self.path))
-        if isinstance(link, Link):
-            paths.check_free(staged)
-            self._pin(undo, link, staged, final)
-        elif parts := links_of(link):
-            paths.check_free(staged)
-            _make_directory(staged)
-            undo.callback(_forget_directory, staged)
-            for number, part in enumerate(parts):
-                self._pin(undo, part, f"{staged}/{number}", f"{final}/{number}")
-        else:
-            keep(name, link)
+        self.pin_attachment(undo, name, link, staged, final)
+
+    def pin_attachment(self, undo: ExitStack, name: str, attachment: Attachment, staged: str, final: str) -> None:
+        """Pin an attachment at `staged`, which will be `final`: a link, a directory of several; keep what is no link."""
+        links = links_of(attachment)
+        if not links:
+            return keep(name, attachment)
+        paths.check_free(staged)
+        if len(links) == 1:
+            return self._pin(undo, links[0], staged, final)
+        _make_directory(staged)
+        undo.callback(_forget_directory, staged)
+        for number, link in enumerate(links):
+            self._pin(undo, link, f"{staged}/{number}", f"{final}/{number}")
+        return None
 
     def finish(self) -> None:
         """Make the load visible."""
         _move(self.staged, self.path)
+
+
+def maps_by_pin(spec: ObjectSpec, maps: Mapping[str, Map]) -> dict[str, Map]:
+    """Return the maps by the names of their pins; not those that the load itself pins by name."""
+    return {pin_name(each): maps[name] for name, each in spec.maps.items() if name in maps and not each.pinning}
+
+
+def pin_name(spec: MapSpec) -> str:
+    """Return what a map's pin is called, with "_" for dots: its name, for global data that with the object's in front."""
+    name = spec.kernel_name if spec.kind in ("data", "kconfig") else ""
+    return (name or spec.name).replace(".", "_")
 
 
 def links_of(attachment: Attachment) -> list[Link]:

@@ -8,12 +8,15 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from bpfload.errors import PinError
 from bpfload.objects.bpffs import Pin, files, identify, mount_point_of, pins
-from bpfload.objects.paths import LINK, STAGED, STAGED_MAPS
+from bpfload.objects.paths import LINK, SET_ASIDE, STAGED, STAGED_LINK, STAGED_MAPS
+
+# What is beside PATH while something is under construction there.
+_SUFFIXES = (STAGED, STAGED_MAPS, STAGED_LINK, SET_ASIDE)
 
 _PATIENCE_SECONDS = 10.0
 
@@ -84,6 +87,11 @@ def is_directory_mark(mtime: int) -> bool:
     return mtime % _MODULUS == _DIRECTORY_DIGITS
 
 
+def same_mark(mtime: int, *, directory: bool) -> int:
+    """Return the mark of another version of a load: of the same time, so that the load's maps still are its maps."""
+    return mtime // _MODULUS * _MODULUS + (_DIRECTORY_DIGITS if directory else _PROGRAM_DIGITS)
+
+
 def mark(path: str, when: int) -> None:
     """Mark a pin as belonging to the load with the mark `when`."""
     os.utime(path, ns=(when, when))
@@ -91,10 +99,11 @@ def mark(path: str, when: int) -> None:
 
 def marked_maps(path: str, programs: list[Pin]) -> list[Pin]:
     """Return the pins, on the bpffs that `path` is on, of the maps that were pinned by the load that pinned `programs`."""
-    marks = {program.mtime for program in programs if is_mark(program.mtime)}
+    marks = {program.mtime // _MODULUS for program in programs if is_mark(program.mtime)}
     if not marks:
         return []
-    candidates = [path for path in files(mount_point_of(path)) if _mtime(path) in marks]
+    times = ((path, _mtime(path)) for path in files(mount_point_of(path)))
+    candidates = [path for path, mtime in times if is_mark(mtime) and mtime // _MODULUS in marks]
     known = {program.path for program in programs}
     found = [identify(path) for path in candidates if path not in known]
     return [pin for pin in found if pin is not None and pin.kind == "map"]
@@ -108,32 +117,52 @@ def _mtime(path: str) -> int:
 
 
 def clean_up(path: str) -> None:
-    """Take away what a killed load or unload at `path` left, if there is anything."""
-    if os.path.lexists(path + STAGED) or os.path.lexists(path + STAGED_MAPS):
+    """Take away what a killed load, replacement or unload at `path` left, if there is anything."""
+    if any(os.path.lexists(path + suffix) for suffix in _SUFFIXES):
         with locked(path):
             clean(path)
 
 
 def clean(path: str) -> list[Pin]:
-    """Take away what a killed load or unload at `path` left; return the pins that are gone. Called under the lock.
+    """Take away what a killed load, replacement or unload at `path` left; return the pins that are gone. Called under the lock.
 
-    Links go first, so that nothing stays attached; what they are recognised by, the staged program, goes last.
+    Where `path` is there a replacement was on its way, before or behind the step in which `path` changed: then what runs and is
+    pinned is made to be that of `path`. Otherwise links go first, so that nothing stays attached; what they are recognised by,
+    the staged program, goes last.
     """
+    aside = path + SET_ASIDE
+    if os.path.lexists(aside) and not os.path.lexists(path):
+        os.rename(aside, path)
+    if not any(os.path.lexists(path + suffix) for suffix in _SUFFIXES):
+        return []
     staged, staged_maps = path + STAGED, path + STAGED_MAPS
-    removed: list[Pin] = []
-    if os.path.lexists(staged):
-        programs = [pin for pin in _pins_at(staged) if pin.kind == "program"]
-        if not os.path.lexists(path):
-            link = identify(path + LINK)
-            if link is not None and link.kind == "link" and link.prog_id in {program.id for program in programs}:
-                removed += remove_pin(link)
-        if os.path.lexists(staged_maps):
-            removed += remove_all(staged_maps)
-        removed += remove_maps(path, marked_maps(path, programs))[0]
-    for place in (staged_maps, staged):
+    programs = [pin for place in (staged, aside) if os.path.lexists(place) for pin in pins_at(place) if pin.kind == "program"]
+    if os.path.lexists(path):
+        from bpfload.pins import settling
+
+        return settling.settle(path, programs)
+    removed = _detach_links(path + LINK, {program.id for program in programs})
+    if os.path.lexists(staged_maps):
+        removed += remove_all(staged_maps)
+    removed += remove_maps(path, marked_maps(path, programs))[0]
+    for place in (path + STAGED_LINK, staged_maps, staged):
         if os.path.lexists(place):
             removed += remove_all(place)
     return removed
+
+
+def _detach_links(place: str, programs: set[int]) -> list[Pin]:
+    """Take away the links of these programs, by id, that are pinned at `place`, or in it where it is a directory of them."""
+    links = links_at(place, programs)
+    removed = [each for link in links for each in remove_pin(link)]
+    if links and os.path.isdir(place) and not os.listdir(place):
+        os.rmdir(place)
+    return removed
+
+
+def links_at(place: str, programs: Collection[int]) -> list[Pin]:
+    """Return the links of these programs, by id, that are pinned at `place`, or in it: several that are one attachment."""
+    return [pin for pin in pins_at(place) if pin.kind == "link" and pin.prog_id in programs]
 
 
 def remove_maps(path: str, maps: list[Pin]) -> tuple[list[Pin], list[str]]:
@@ -145,7 +174,9 @@ def remove_maps(path: str, maps: list[Pin]) -> tuple[list[Pin], list[str]]:
     directories: list[str] = []
     for directory in sorted({os.path.dirname(pin.path) for pin in maps}):
         ours = [pin for pin in maps if os.path.dirname(pin.path) == directory]
-        if sorted(os.listdir(directory)) == sorted(os.path.basename(pin.path) for pin in ours) and not os.path.ismount(directory):
+        if sorted(os.listdir(directory)) == sorted(os.path.basename(pin.path) for pin in ours) and not (
+            os.path.ismount(directory) or os.path.lexists(path + STAGED_MAPS)
+        ):
             os.rename(directory, path + STAGED_MAPS)
             remove_all(path + STAGED_MAPS)
             removed += ours
@@ -156,18 +187,22 @@ def remove_maps(path: str, maps: list[Pin]) -> tuple[list[Pin], list[str]]:
     return removed, directories
 
 
-def _pins_at(path: str) -> list[Pin]:
+def pins_at(path: str) -> list[Pin]:
+    """Return what is pinned at a path, or in the directory there."""
     if os.path.isdir(path):
         return list(pins(path))
     found = identify(path)
     return [found] if found else []
 
 
-def remove_all(path: str) -> list[Pin]:
-    """Remove a pin, or a directory with all that is in it, links first. Returns the pins that are gone."""
+def remove_all(path: str, kept_links: Collection[int] = ()) -> list[Pin]:
+    """Remove a pin, or a directory with all that is in it, links first. Returns the pins that are gone.
+
+    `kept_links`: ids of links that are pinned elsewhere, too, and stay attached.
+    """
     removed: list[Pin] = []
-    for pin in sorted(_pins_at(path), key=lambda pin: pin.kind != "link"):
-        removed += remove_pin(pin)
+    for pin in sorted(pins_at(path), key=lambda pin: pin.kind != "link"):
+        removed += remove_pin(pin, keep_attached=pin.kind == "link" and pin.id in kept_links)
     if os.path.isdir(path):
         for place, directories, names in os.walk(path, topdown=False):
             for name in names:
@@ -180,9 +215,9 @@ def remove_all(path: str) -> list[Pin]:
     return removed
 
 
-def remove_pin(pin: Pin) -> list[Pin]:
-    """Remove one pin; a link is detached first. Returns it, or nothing where it was gone already."""
-    if pin.kind == "link":
+def remove_pin(pin: Pin, *, keep_attached: bool = False) -> list[Pin]:
+    """Remove one pin; a link is detached first, unless it is to stay. Returns it, or nothing where it was gone already."""
+    if pin.kind == "link" and not keep_attached:
         from bpfload.pins.detaching import detach
 
         detach(pin)

@@ -10,6 +10,7 @@ import os
 
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
+_RENAME_EXCHANGE = 2
 
 _libc = ctypes.CDLL(None, use_errno=True)
 # struct statfs is at most 120 bytes on all architectures, and f_type its first field: a long, or (s390x) an unsigned int.
@@ -41,3 +42,11 @@ def mount(source: str, target: str, kind: str, flags: int = 0, data: str = "") -
 def rename_noreplace(old: str, new: str) -> None:
     """Rename, unless `new` exists: FileExistsError then. bpffs knows the flag since Linux 4.9 (simple_rename())."""
     _check(_libc.renameat2(_AT_FDCWD, os.fsencode(old), _AT_FDCWD, os.fsencode(new), _RENAME_NOREPLACE), new)
+
+
+def rename_exchange(old: str, new: str) -> None:
+    """Exchange two names in one step, whatever they are. bpffs knows the flag since Linux 5.17 (simple_rename_exchange()).
+
+    Raises OSError EINVAL on older kernels.
+    """
+    _check(_libc.renameat2(_AT_FDCWD, os.fsencode(old), _AT_FDCWD, os.fsencode(new), _RENAME_EXCHANGE), new)
