@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -13,28 +14,31 @@ from bpfload_cli.grammar import Words
 from bpfload_cli.selecting import find_programs
 from bpfload_cli.session import Session
 
-_FORMS = ("xlated",)
+_FORMS = ("xlated", "jited")
 
 
 @dataclass(slots=True, eq=False)
 class Options:
-    """What follows the program: a file to write the bytes to, or what to show with the instructions."""
+    """`jited`: machine code is wanted. What follows the program: a file to write the bytes to, or what to show besides."""
 
+    jited: bool = False
     file: str = ""
     opcodes: bool = False
     visual: bool = False
     linum: bool = False
+    svg: bool = False
 
 
 def dump(session: Session, words: Words) -> None:
     """Show the instructions of the programs selected, or write them to a file."""
-    words.keyword(_FORMS, "a form that can be dumped")
+    form = words.keyword(_FORMS, "a form that can be dumped")
     with ExitStack() as stack:
         found = find_programs(words, stack)
         options = _options(words)
+        options.jited = form == "jited"
         _check(session, words, options, found)
         if options.file:
-            _write(session, found[0], options.file)
+            _write(session, found[0], options)
         elif session.json:
             _print_json(session, found, options)
         else:
@@ -47,7 +51,10 @@ def _options(words: Words) -> Options:
         if words.accept("file"):
             options.file = words.take("the file to write to")
             continue
-        setattr(options, words.keyword(("opcodes", "visual", "linum"), "an option of prog dump"), True)
+        word = words.keyword(("opcodes", "visual", "linum"), "an option of prog dump")
+        setattr(options, word, True)
+        if word == "visual" and words.peek() == "svg":
+            options.svg = words.accept("svg")
     return options
 
 
@@ -55,18 +62,25 @@ def _check(session: Session, words: Words, options: Options, found: list[Program
     """Complain of what doesn't go together."""
     if options.file and (options.opcodes or options.visual or options.linum):
         raise words.error("'file' can't be combined with 'opcodes', 'visual' or 'linum'")
-    if session.json and options.visual:
-        raise words.error("'visual' is a graph in DOT, it has no JSON form")
+    if options.visual and options.jited:
+        raise words.error("'visual' draws the graph of the instructions before they became machine code: prog dump xlated")
+    if options.svg and session.json:
+        raise words.error("'visual svg' is a picture, it has no JSON form: 'visual' alone has")
     if len(found) > 1 and (options.file or options.visual):
         raise words.error(f"{len(found)} programs match; 'file' and 'visual' take one")
 
 
-def _write(session: Session, program: Program, path: str) -> None:
+def _write(session: Session, program: Program, options: Options) -> None:
     """Write the instructions' bytes to a file."""
     import os
 
-    data = instructions.raw(program)
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+    if options.jited:
+        from bpfload.inspect import jited
+
+        data = jited.raw(program)
+    else:
+        data = instructions.raw(program)
+    with open(os.open(options.file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(data)
     session.done()
 
@@ -74,9 +88,42 @@ def _write(session: Session, program: Program, path: str) -> None:
 def _print_json(session: Session, found: list[Program], options: Options) -> None:
     values = []
     for program in found:
-        listing = xlated.json_value(instructions.view(program), opcodes=options.opcodes, linum=options.linum)
+        listing = _listing(program, options)
         values.append(listing if len(found) == 1 else {**_header(program), "insns": listing})
     session.data(values[0] if len(values) == 1 else values)
+
+
+def _listing(program: Program, options: Options) -> object:
+    """Return a program's dump as JSON."""
+    if options.jited:
+        from bpfload.inspect import jited
+
+        return jited.json_value(jited.view(program), opcodes=options.opcodes, linum=options.linum)
+    view = instructions.view(program)
+    if options.visual:
+        from bpfload.inspect.xlated_graph import json_graph
+
+        return json_graph(view, opcodes=options.opcodes, linum=options.linum)
+    return xlated.json_value(view, opcodes=options.opcodes, linum=options.linum)
+
+
+def _lines(program: Program, options: Options) -> Iterator[str]:
+    """Yield the lines of a program's dump."""
+    if options.jited:
+        from bpfload.inspect import jited
+
+        return jited.plain_lines(jited.view(program), opcodes=options.opcodes, linum=options.linum)
+    view = instructions.view(program)
+    if options.visual:
+        from bpfload.inspect.xlated_graph import dot_lines
+
+        lines = dot_lines(view, opcodes=options.opcodes, linum=options.linum)
+        if not options.svg:
+            return lines
+        from bpfload_cli.pictures import svg
+
+        return iter(svg("\n".join(lines) + "\n").splitlines())
+    return xlated.plain_lines(view, opcodes=options.opcodes, linum=options.linum)
 
 
 def _header(program: Program) -> dict[str, object]:
@@ -101,17 +148,11 @@ def _print_text(session: Session, found: list[Program], options: Options) -> Non
 
     for position, program in enumerate(found):
         try:
-            view = instructions.view(program)
+            lines = _lines(program, options)
         except BpfError as error:
             raise error.within(f"program {program.info().id}") from None
         if len(found) > 1:
             session.write(render(_view(program), PROGRAM_HEADER, colour=session.colour))
-        if options.visual:
-            from bpfload.inspect.xlated_graph import dot_lines
-
-            lines = dot_lines(view, opcodes=options.opcodes, linum=options.linum)
-        else:
-            lines = xlated.plain_lines(view, opcodes=options.opcodes, linum=options.linum)
         session.write("".join(f"{line}\n" for line in lines))
         if position != len(found) - 1:
             session.line()

@@ -107,10 +107,10 @@ def view(pieces: Pieces, symbols: Symbols | None = None) -> Xlated:
     Raises FormatError where the records don't fit the program's BTF.
     """
     symbols = symbols or Symbols(jited=pieces.jited_ksyms)
-    functions = _functions(pieces)
-    lines = _lines(pieces)
+    functions = functions_of(pieces)
+    lines = lines_of(pieces)
     protos = _Follower(functions)
-    sources = _LineFinder(lines)
+    sources = LineFinder(lines)
     instructions = []
     for line in disassemble(pieces.insns, symbols=symbols):
         start = line.pc * SLOT_SIZE
@@ -126,11 +126,15 @@ def plain_lines(xlated: Xlated, *, opcodes: bool = False, linum: bool = False) -
             yield f"{instruction.proto}:"
         source = instruction.source
         if source is not None and source.text is not None:
-            place = f" [file:{source.file or ''} line_num:{source.number} line_col:{source.column}]" if linum else ""
-            yield f"; {source.text}{place}"
+            yield f"; {source.text}{place_text(source) if linum else ''}"
         yield f"{instruction.pc:4}: {instruction.disasm}"
         if opcodes:
             yield f"       {instruction.raw.hex(' ')}"
+
+
+def place_text(source: SourceLine) -> str:
+    """Return what `linum` shows of a source line behind its text."""
+    return f" [file:{source.file or ''} line_num:{source.number} line_col:{source.column}]"
 
 
 def json_value(xlated: Xlated, *, opcodes: bool = False, linum: bool = False) -> list[dict[str, object]]:
@@ -143,14 +147,15 @@ def _instruction_value(instruction: XlatedInstruction, opcodes: bool, linum: boo
     if instruction.proto:
         value["proto"] = instruction.proto
     if instruction.source is not None:
-        value.update(_source_value(instruction.source, linum))
+        value.update(source_value(instruction.source, linum))
     value["disasm"] = instruction.disasm
     if opcodes:
         value["opcodes"] = _opcodes_value(instruction.raw)
     return value
 
 
-def _source_value(source: SourceLine, linum: bool) -> Iterator[tuple[str, object]]:
+def source_value(source: SourceLine, linum: bool) -> Iterator[tuple[str, object]]:
+    """Yield the members of an instruction's JSON that tell the source line; `linum`: where that is, too."""
     if source.text is not None:
         yield "src", source.text
     if linum:
@@ -173,7 +178,7 @@ def _opcodes_value(raw: bytes) -> dict[str, object]:
     }
 
 
-def _functions(pieces: Pieces) -> tuple[tuple[int, str], ...]:
+def functions_of(pieces: Pieces) -> tuple[tuple[int, str], ...]:
     """func_info as (first slot, prototype)."""
     if pieces.btf is None:
         return ()
@@ -186,7 +191,7 @@ def _functions(pieces: Pieces) -> tuple[tuple[int, str], ...]:
     return tuple(functions)
 
 
-def _lines(pieces: Pieces) -> tuple[tuple[int, SourceLine], ...]:
+def lines_of(pieces: Pieces) -> tuple[tuple[int, SourceLine], ...]:
     """line_info as (first slot, source line)."""
     if pieces.btf is None or _jited_lines_contradict(pieces):
         return ()
@@ -249,7 +254,7 @@ class _Follower:
         return ""
 
 
-class _LineFinder:
+class LineFinder:
     """Walks line_info beside the instructions, in the kernel's way of giving each record to one instruction."""
 
     def __init__(self, lines: Sequence[tuple[int, SourceLine]]) -> None:

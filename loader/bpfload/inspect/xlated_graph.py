@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from bpfload.abi.consts import BPF_PSEUDO_CALL
 from bpfload.insn.codec import BPF_CALL, BPF_EXIT, BPF_JA, BPF_JMP, BPF_JMP32, CALL, GOTOL, HOST, find_opcode, opcode, slot_count
-from bpfload.inspect.xlated import SourceLine, Xlated, XlatedInstruction
+from bpfload.inspect.xlated import SourceLine, Xlated, XlatedInstruction, json_value
 
 _ENTRY = 0
 _EXIT = 1
@@ -127,6 +127,27 @@ def dot_lines(xlated: Xlated, *, opcodes: bool = False, linum: bool = False) -> 
         yield from _edge_lines(function, name)
         yield "}"
     yield "}"
+
+
+def json_graph(xlated: Xlated, *, opcodes: bool = False, linum: bool = False) -> dict[str, object]:
+    """Return the graph as JSON: functions with their blocks; "successors" are numbers of blocks, "entry" and "exit" two of them.
+
+    "instructions" of a block are as in the plain dump's JSON, each with its "pc", the slot it starts at.
+    """
+    rows = json_value(xlated, opcodes=opcodes, linum=linum)
+    pcs = [instruction.pc for instruction in xlated.instructions]
+    protos = dict(xlated.functions)
+    functions: list[dict[str, object]] = []
+    for function in control_flow(xlated.insns):
+        blocks: list[dict[str, object]] = []
+        for block in function.blocks:
+            inside = slice(bisect_right(pcs, block.head - 1), bisect_right(pcs, block.tail))
+            listing = [{"pc": pc, **row} for pc, row in zip(pcs[inside], rows[inside], strict=True)]
+            blocks.append({"number": block.number, "successors": sorted(set(block.successors)), "instructions": listing})
+        proto = {"proto": protos[function.start]} if protos.get(function.start) else {}
+        head: dict[str, object] = {"number": function.number, **proto, "start": function.start, "end": function.end}
+        functions.append({**head, "entry": _FIRST_BLOCK, "exit": _EXIT, "blocks": blocks})
+    return {"functions": functions}
 
 
 def _edge_lines(function: Function, name: str) -> Iterator[str]:
