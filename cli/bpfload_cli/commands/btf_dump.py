@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from bpfload.errors import NotFoundError
+from bpfload.errors import FormatError, NotFoundError
 from bpfload.inspect import btf, ids
 from bpfload_cli.grammar import Words
 from bpfload_cli.selecting import one_map, one_program
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 SOURCES = ("id", "map", "prog", "file")  # in the order in which bpftool looks for a prefix
 _PARTS = ("key", "value", "all", "kv")
 FORMATS = ("raw", "c")
+VMLINUX = "vmlinux"
 
 
 def dump(session: Session, words: Words) -> None:
@@ -71,7 +72,15 @@ def _of_map(session: Session, words: Words, stack: ExitStack) -> tuple[Btf, list
 def _of_file(session: Session, words: Words, stack: ExitStack) -> tuple[Btf, list[int]]:
     from bpfload.kernel.btf import load_file
 
-    return load_file(words.take("the file with the types"), base=_base(session)), []
+    types = load_file(words.take("the file with the types"), base=_base(session))
+    if types.base is None and types.name != VMLINUX and max(types.name_offsets(), default=0) >= types.string_end:
+        raise FormatError(
+            "these types build on others, which aren't in the file",
+            file=types.name,
+            section=".BTF",
+            hint="-B FILE names those: for a module, its kernel's.",
+        )
+    return types, []
 
 
 _READERS = {"id": _of_id, "prog": _of_program, "map": _of_map, "file": _of_file}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import compress
+from itertools import accumulate, compress, count
+from operator import add
 from typing import TYPE_CHECKING
 
 from bpfload.btf import types as t
@@ -21,14 +22,17 @@ class Names(dict[int, str]):
     """
 
     def __init__(self, raw: bytes) -> None:
-        super().__init__()
         self._text = raw.decode("latin-1")
+        names = self._text.split("\0")
+        # A string starts after the characters of all before it, and a zero for each.
+        super().__init__(zip(map(add, accumulate(map(len, names), initial=0), count()), names, strict=False))
+        del self[len(raw)]  # behind the last zero
 
     def __missing__(self, offset: int) -> str:
         end = self._text.find("\0", offset)
         if end < 0:
             raise KeyError(offset)
-        name = self[offset] = self._text[offset:end]
+        name = self[offset] = self._text[offset:end]  # the end of another one
         return name
 
 
@@ -39,7 +43,7 @@ class FlatTypes:
     has none); `kinds`: a byte for each id; `first`: id of the first type that isn't the base's.
     """
 
-    __slots__ = ("at", "btf", "first", "kinds", "names", "words")
+    __slots__ = ("_params", "at", "btf", "first", "kinds", "names", "words")
 
     def __init__(self, btf: Btf) -> None:
         self.btf = btf
@@ -64,6 +68,7 @@ class FlatTypes:
         kinds[0] = t.KIND_VOID
         self.kinds = bytes(kinds)
         self.names = Names(strings)
+        self._params: memoryview[int] | None = None
 
     def __len__(self) -> int:
         """The number of types, void included: one more than the highest id."""
@@ -86,6 +91,15 @@ class FlatTypes:
         """Return the words of the table after a type, `width` to a row."""
         at = self.at[type_id]
         return self.words[at + 2 : at + 2 + width * (self.words[at] & 0xFFFF)]
+
+    def params(self) -> memoryview[int]:
+        """Return the type ids of all parameters of all prototypes."""
+        if self._params is None:
+            words = self.words
+            starts = map(self.at.__getitem__, self.ids_of(t.KIND_FUNC_PROTO))
+            tables = [words[at + 2 : at + 2 + 2 * (words[at] & 0xFFFF)] for at in starts]
+            self._params = memoryview(b"".join(tables)).cast("I")[1::2]
+        return self._params
 
     def check(self, type_id: int) -> None:
         """Raise FormatError for an id that doesn't exist."""

@@ -49,6 +49,8 @@ class Definitions:
         #: What needs nothing more before members of this type can be declared.
         self._ready = bytearray(len(flat))
         self._ready[0] = 1
+        #: By type id: what stands before and after the name of a member, and the size in bits.
+        self._known_members: dict[int, tuple[str, str, int]] = {}
         self._left = MAX_LINES
 
     def declare(self, type_id: int, name: str) -> str:
@@ -194,7 +196,8 @@ class Definitions:
         self._count(type_id, info & 0xFFFF)
         align, packed = layout.struct(type_id) if is_struct else (0, False)
         parts = [f"{self._tag(type_id)} {{"]
-        end = self._members(type_id, level + 1, packed, parts)
+        write_members = self._members_with_bits if info >> 31 else self._members
+        end = write_members(type_id, level + 1, packed, parts)
         if is_struct:
             whole = size * 8 + (1 << 31) & 0xFFFFFFFF  # an int of C's, as in libbpf
             parts.append(layout.padding(end, whole - (1 << 31), align, False, _TABS[min(level + 1, 13)][1:]))
@@ -204,29 +207,48 @@ class Definitions:
         return "".join(parts)
 
     def _members(self, type_id: int, level: int, packed: bool, parts: list[str]) -> int:
-        """Add the members of a struct to `parts`; return where the last one ends, in bits."""
-        flat, layout, sizes = self._flat, self._layout, self._layout.sizes
-        declare, around, names = self._declarations.declare, self._declarations.around, flat.names
-        flagged = flat.words[flat.at[type_id]] >> 31
+        """Add the members of a struct without bit fields to `parts`; return where the last one ends, in bits."""
+        flat, layout, known_members, names = self._flat, self._layout, self._known_members, self._flat.names
+        append = parts.append
         tab = _TABS[min(level, 13)]
         rows = flat.rows(type_id, 3).tolist()
-        end, bits, was_bits = 0, 0, False
+        end = 0
         for name_offset, member, offset in zip(rows[::3], rows[1::3], rows[2::3], strict=True):
-            if flagged:
-                bits, offset = offset >> 24, offset & 0xFFFFFF
+            if end < offset:
+                append(layout.padding(end, offset, 1 if packed else layout.align(member), False, tab[1:]))
+            name = names[name_offset]
+            known = known_members.get(member)
+            if known is not None and name:
+                before, after, size = known
+                append(f"{tab}{before}{name}{after}")
+                end = offset + size
+            else:
+                append(f"{tab}{self._member(member, name, level)};")
+                end = offset + layout.size(member)
+        return end
+
+    def _member(self, type_id: int, name: str, level: int) -> str:
+        """Return the declaration of a member, and note what stands around its name for the next one of the type."""
+        text = self._declarations.declare(type_id, name, level)
+        around = self._declarations.around.get(type_id)
+        if around is not None:
+            self._known_members[type_id] = around[0], f"{around[1]};", self._layout.size(type_id)
+        return text
+
+    def _members_with_bits(self, type_id: int, level: int, packed: bool, parts: list[str]) -> int:
+        """Do what `_members` does for a struct that has bit fields."""
+        flat, layout = self._flat, self._layout
+        tab = _TABS[min(level, 13)]
+        rows = flat.rows(type_id, 3).tolist()
+        end, was_bits = 0, False
+        for name_offset, member, offset in zip(rows[::3], rows[1::3], rows[2::3], strict=True):
+            bits, offset = offset >> 24, offset & 0xFFFFFF
             if end < offset:
                 align = 1 if packed else layout.align(member)
                 parts.append(layout.padding(end, offset, align, was_bits and bits != 0, tab[1:]))
-            name = names[name_offset] if name_offset else ""
-            known = around.get(member) if name else None
-            declared = f"{known[0]}{name}{known[1]}" if known is not None else declare(member, name, level)
-            if bits:
-                parts.append(f"{tab}{declared}: {bits};")
-                end = offset + bits
-            else:
-                parts.append(f"{tab}{declared};")
-                size = sizes.get(member)
-                end = offset + (layout.size(member) if size is None else size)
+            declared = self._declarations.declare(member, flat.names[name_offset], level)
+            parts.append(f"{tab}{declared}: {bits};" if bits else f"{tab}{declared};")
+            end = offset + (bits or layout.size(member))
             was_bits = bits != 0
         return end
 
@@ -257,10 +279,13 @@ class Definitions:
 
     def _values(self, names: list[int], values: list[int], tab: str, suffix: str) -> str:
         """Return the lines of an enum's values."""
-        strings, used = self._flat.names, self._names.identifiers
+        used = self._names.identifiers
+        strings = list(map(self._flat.names.__getitem__, names))
+        if used.keys().isdisjoint(strings) and len(set(strings)) == len(strings):
+            used.update(dict.fromkeys(strings, 1))
+            return "".join([f"{tab}{name} = {value}{suffix}," for name, value in zip(strings, values, strict=True)])
         lines = []
-        for offset, value in zip(names, values, strict=True):
-            name = strings[offset]
+        for name, value in zip(strings, values, strict=True):
             count = used[name] = used.get(name, 0) + 1
             lines.append(f"{tab}{name} = {value}{suffix}," if count == 1 else f"{tab}{name}___{count} = {value}{suffix},")
         return "".join(lines)

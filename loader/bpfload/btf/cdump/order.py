@@ -5,7 +5,8 @@ Source: btf_dump_order_type() and btf_dump_mark_referenced() in tools/lib/bpf/bt
 
 from __future__ import annotations
 
-from itertools import chain
+from bisect import bisect_right
+from itertools import accumulate
 from typing import TYPE_CHECKING, NoReturn
 
 from bpfload.btf import types as t
@@ -22,7 +23,7 @@ _NEW, _ORDERING, _ORDERED = 0, 1, 2
 #: Kinds that put no definition anywhere.
 INERT_KINDS = frozenset((t.KIND_VOID, t.KIND_FUNC, t.KIND_VAR, t.KIND_DATASEC, t.KIND_DECL_TAG))
 #: Kinds that only lead to another type.
-_LINK_KINDS = (t.KIND_PTR, t.KIND_VOLATILE, t.KIND_CONST, t.KIND_RESTRICT, t.KIND_TYPE_TAG, t.KIND_ARRAY)
+_LINK_KINDS = (t.KIND_PTR, t.KIND_VOLATILE, t.KIND_CONST, t.KIND_RESTRICT, t.KIND_TYPE_TAG)
 
 
 class DefinitionOrder:
@@ -131,40 +132,48 @@ class DefinitionOrder:
         found = {type_id for type_id in flat.ids_of(t.KIND_TYPEDEF, t.KIND_FWD) if states[type_id] != _ORDERED}
         if not found:
             return []
-        users: dict[int, list[int]] = {}
-        for type_id in flat.ids_of(*_LINK_KINDS):
-            users.setdefault(_link_target(flat, type_id), []).append(type_id)
+        words, at = flat.words, flat.at
+        links = list(flat.ids_of(*_LINK_KINDS))
+        pairs = list(zip(links, [words[at[type_id] + 1] for type_id in links], strict=True))
+        pairs += [(type_id, words[at[type_id] + 2]) for type_id in flat.ids_of(t.KIND_ARRAY)]
         structs = [type_id for type_id in flat.ids_of(t.KIND_STRUCT, t.KIND_UNION) if states[type_id] != _ORDERED]
-        tables = [(type_id, flat.rows(type_id, 3)[1::3], 0) for type_id in structs]
-        tables += [(type_id, flat.rows(type_id, 2)[1::2], flat.target(type_id)) for type_id in flat.ids_of(t.KIND_FUNC_PROTO)]
-        before = 0
-        while len(found) != before:
-            before = len(found)
-            pending = list(found)
-            while pending:
-                new = [user for user in users.get(pending.pop(), ()) if user not in found]
-                found.update(new)
-                pending += new
-            tables = [row for row in tables if row[0] not in found]
-            found.update([type_id for type_id, parts, result in tables if result in found or not found.isdisjoint(parts)])
+        new = found
+        while new:
+            reached = set(new)
+            while new:
+                new = {type_id for type_id, target in pairs if target in new} - found
+                new.update([type_id for type_id in structs if not found.isdisjoint(flat.rows(type_id, 3)[1::3])])
+                new -= found
+                found |= new
+                reached |= new
+            new = set(_prototypes_with(flat, reached)) - found
+            found |= new
         return sorted(found)
 
 
-def _link_target(flat: FlatTypes, type_id: int) -> int:
-    at = flat.at[type_id]
-    return flat.words[at + 2 if flat.kinds[type_id] == t.KIND_ARRAY else at + 1]
+def _prototypes_with(flat: FlatTypes, wanted: set[int]) -> list[int]:
+    """Return the prototypes that return one of `wanted` or take one. Mostly there are none, which is quickly seen."""
+    words, at = flat.words, flat.at
+    prototypes = list(flat.ids_of(t.KIND_FUNC_PROTO))
+    found = [type_id for type_id in prototypes if words[at[type_id] + 1] in wanted]
+    if not wanted.isdisjoint(flat.params()):
+        ends = list(accumulate([words[at[type_id]] & 0xFFFF for type_id in prototypes]))
+        places = [place for place, param in enumerate(flat.params()) if param in wanted]
+        found += [prototypes[bisect_right(ends, place)] for place in places]
+    return found
 
 
 def _referenced(flat: FlatTypes, wanted: set[int]) -> set[int]:
     """Return those of `wanted` that other types refer to."""
     words, at = flat.words, flat.at
     found: set[int] = set()
-    links = flat.ids_of(*t.MODIFIER_KINDS, t.KIND_PTR, t.KIND_TYPEDEF, t.KIND_FUNC, t.KIND_VAR, t.KIND_DECL_TAG)
+    links = flat.ids_of(*t.MODIFIER_KINDS, t.KIND_PTR, t.KIND_TYPEDEF, t.KIND_VAR, t.KIND_DECL_TAG)
     found.update(wanted.intersection([words[at[type_id] + 1] for type_id in links]))
     for type_id in flat.ids_of(t.KIND_ARRAY):
         found.update(wanted.intersection(words[at[type_id] + 2 : at[type_id] + 4]))
     # One set of all members, made without a step of Python for each of them.
-    for kinds, width, column in (((t.KIND_STRUCT, t.KIND_UNION), 3, 1), ((t.KIND_FUNC_PROTO,), 2, 1), ((t.KIND_DATASEC,), 3, 0)):
-        tables = memoryview(b"".join([flat.rows(type_id, width) for type_id in flat.ids_of(*kinds)])).cast("I")
-        found.update(wanted.intersection(chain(tables[column::width])))
+    found.update(wanted.intersection(flat.params()))
+    for kinds, column in (((t.KIND_STRUCT, t.KIND_UNION), 1), ((t.KIND_DATASEC,), 0)):
+        tables = memoryview(b"".join([flat.rows(type_id, 3) for type_id in flat.ids_of(*kinds)])).cast("I")
+        found.update(wanted.intersection(tables[column::3]))
     return found

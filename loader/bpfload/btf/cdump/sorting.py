@@ -32,11 +32,16 @@ _MASK = (1 << 64) - 1
 
 def ranked(flat: FlatTypes) -> list[int]:
     """Return the types whose rank is before the last, sorted."""
-    words, at = flat.words, flat.at
+    words, at, kinds, names = flat.words, flat.at, flat.kinds, flat.names
     last = chr(LAST_RANK)
     keys = {}
     for type_id in flat.ids_of(*_RANKED_KINDS):
-        if words[at[type_id] - 1] or flat.kinds[type_id] in _ENUM_KINDS:
+        name = words[at[type_id] - 1]
+        kind = kinds[type_id]
+        if name and kind in _RANKS:
+            text = names[name]
+            keys[type_id] = f"{chr(_RANKS[kind])}{text}\0{text}"
+        elif name or kind in _ENUM_KINDS:
             key = _key(flat, type_id)
             if key[0] != last:
                 keys[type_id] = key
