@@ -76,9 +76,9 @@ everything.
   VALUE := {{ DATA | MAP | PROG }}, the latter in maps of maps and arrays of programs
   DATA  := {{ BYTE… | hex BYTE… | WORD | typed WORD | json JSON }}
 
-As many BYTEs as the key or value has always mean those bytes. One WORD that isn't that goes by the type: a number, an enum's name, an
-address (10.0.0.1, fe80::1, a MAC; 10.0.0.0/8 in an lpm_trie), text for an array of char, or JSON in quotes: '{{"packets": 5}}'. What
-JSON leaves out of a struct is 0. `typed` in front of WORD removes all doubt (a WORD such as `any`, a number for a value of 1 byte).
+As many BYTEs as the key or value has always mean those bytes. One WORD that isn't that goes by the type: a number, an enum's
+name, an address (10.0.0.1, fe80::1, a MAC; 10.0.0.0/8 in an lpm_trie), text for an array of char, or JSON in quotes:
+'{{"packets": 5}}'. What JSON leaves out of a struct is 0. `typed` before WORD removes all doubt (a WORD such as `any`).
 
   TYPED := {{ --typed | --readable | --network NAME,… }}
 

@@ -29,10 +29,17 @@ def show(session: Session, words: Words) -> None:
 def dump(session: Session, words: Words) -> None:
     """Show what is in a map."""
     from bpfload_cli.commands import map_dump
+    from bpfload_cli.commands.typed_values import take_options
 
     with ExitStack() as stack:
+        words, view = take_options(words)
         found = find_maps(words, stack, last=True)
-        map_dump.dump(session, found)
+        if view.typed:
+            from bpfload_cli.commands import map_typed
+
+            map_typed.dump(session, found, view)
+        else:
+            map_dump.dump(session, found)
 
 
 def pin(session: Session, words: Words) -> None:
@@ -53,6 +60,9 @@ def usage(session: Session, words: Words) -> None:
     show_usage(session, "map")
 
 
+_HERE = "bpfload_cli.commands"
+
+#: In bpftool's order, which prefixes are looked for in.
 command = CommandTable(
     "map",
     (
@@ -60,8 +70,19 @@ command = CommandTable(
         ("list", show),
         ("help", usage),
         ("dump", dump),
+        ("update", f"{_HERE}.map_edit:update_command"),
+        ("lookup", f"{_HERE}.map_edit:lookup_command"),
+        ("getnext", f"{_HERE}.map_edit:getnext_command"),
+        ("delete", f"{_HERE}.map_edit:delete_command"),
         ("pin", pin),
-        ("event_pipe", "bpfload_cli.commands.map_stream:event_pipe_command"),
-        ("watch", "bpfload_cli.commands.map_stream:watch_command"),
+        ("event_pipe", f"{_HERE}.map_stream:event_pipe_command"),
+        ("create", f"{_HERE}.map_create:command"),
+        ("peek", f"{_HERE}.map_edit:lookup_command"),
+        ("push", f"{_HERE}.map_edit:update_command"),
+        ("enqueue", f"{_HERE}.map_edit:update_command"),
+        ("pop", f"{_HERE}.map_edit:pop_command"),
+        ("dequeue", f"{_HERE}.map_edit:pop_command"),
+        ("freeze", f"{_HERE}.map_edit:freeze_command"),
+        ("watch", f"{_HERE}.map_stream:watch_command"),
     ),
 )

@@ -73,7 +73,7 @@ def _write_elements(session: Session, item: Map, depth: int, end: str) -> None:
             session.write(f"{end}]" if count else "[]")
             return
         for element in elements.elements(item):
-            session.write(("," if count else "[") + _element_text(session, element, depth + 1))
+            session.write(("," if count else "[") + element_text(session, element, depth + 1))
             count += 1
     except KernelError as error:
         _report(session, item, error)
@@ -128,7 +128,8 @@ def _write_batches(batches: Iterator[Batch], text_of: TextOf, start: str) -> int
     return count
 
 
-def _element_text(session: Session, element: Element, depth: int) -> str:
+def element_text(session: Session, element: Element, depth: int) -> str:
+    """Return an element as JSON, or by its types as text."""
     if session.json:
         return json_text(to_data(element), pretty=session.pretty, depth=depth)
     from bpfload.btf.values import pretty
@@ -180,7 +181,7 @@ def _dump_bytes(session: Session, found: list[Map]) -> None:
                 template = map_bulk.plain_template(map_bulk.Shape.of(item), _WIDE, _ONE_LINE)
                 count = _write_batches(batches, template.fill, "")
             for element in elements.elements(item) if batches is None else ():
-                session.write(_element_lines(item, element))
+                session.write(element_lines(item, element))
                 count += not isinstance(element.value, Unreadable)
         except KernelError as error:
             _report(session, item, error)
@@ -189,7 +190,8 @@ def _dump_bytes(session: Session, found: list[Map]) -> None:
             session.line()
 
 
-def _element_lines(item: Map, element: Element) -> str:
+def element_lines(item: Map, element: Element) -> str:
+    """Return an element in hexadecimal."""
     info = item.info()
     if element.values is not None:
         return _cpu_lines(element, element.values, info.key_size, info.value_size)

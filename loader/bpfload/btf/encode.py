@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from bpfload.btf.index import Btf
+    from bpfload.btf.network import Network
 
 MAX_NESTING = 64
 MAX_MEMBERS = 1 << 16  # of a struct with all its anonymous members
@@ -19,25 +20,36 @@ _FLOAT_FORMATS = {2: "e", 4: "f", 8: "d"}
 _TRUTH = {"true": 1, "false": 0, "y": 1, "n": 0, "yes": 1, "no": 0}
 
 
-def encode(btf: Btf, type_id: int, value: Any, *, initial: bytes | None = None, name: str = "value") -> bytes:
+def encode(
+    btf: Btf,
+    type_id: int,
+    value: Any,
+    *,
+    initial: bytes | None = None,
+    name: str = "value",
+    network: Network | None = None,
+) -> bytes:
     """Return the bytes of a value.
 
     `value`: int (or text of one, in any base Python reads), bool, float, the name or number of an enum, str or bytes for an
     array of characters, list, dict by member (members of anonymous structs and unions stand among their parent's), or bytes of
     exactly the type's size for any type. What a list or dict leaves out keeps its bytes in `initial`, which are zero if not
-    given. `name`: of the variable, for messages. Raises UsageError, naming the member, if a value doesn't fit.
+    given. The text of an IPv4, IPv6 or MAC address does for an integer or array of 4, 16 or 6 bytes, in network order. `name`: of
+    the variable, for messages. `network`: numbers for what is in network byte order are those that it means, as a `Decoder` with
+    the same reads them. Raises UsageError, naming the member, if a value doesn't fit.
     """
     size = btf.size_of(type_id)
     buffer = bytearray(size) if initial is None else bytearray(initial)
     if len(buffer) != size:
         raise UsageError(f"{name}: the type has {size} bytes, the initial value {len(buffer)}")
-    _Encoder(btf, buffer).put(type_id, value, 0, name)
+    _Encoder(btf, buffer, network).put(type_id, value, 0, name, name)
     return bytes(buffer)
 
 
 class _Encoder:
-    def __init__(self, btf: Btf, buffer: bytearray) -> None:
+    def __init__(self, btf: Btf, buffer: bytearray, network: Network | None = None) -> None:
         self.btf = btf
+        self.network = network
         self.buffer = buffer
         self.order: Any = "little" if btf.little_endian else "big"
         self.depth = 0
@@ -48,8 +60,10 @@ class _Encoder:
     def wrong(self, path: str, wanted: str, value: Any) -> NoReturn:
         self.fail(path, f"{wanted} is needed, not {_shorten(value)}")
 
-    def put(self, type_id: int, value: Any, offset: int, path: str) -> None:
-        """Write a value at an offset of the buffer."""
+    def put(self, type_id: int, value: Any, offset: int, path: str, name: str = "") -> None:
+        """Write a value at an offset of the buffer. `name`: of the member, which may say that it is an address."""
+        if isinstance(value, (str, int)) and self._network_order(type_id, value, offset, path, name):
+            return
         found = self.btf.type(self.btf.resolve(type_id))
         kind = found.kind
         if kind == t.KIND_VAR:
@@ -71,6 +85,29 @@ class _Encoder:
                 self._bits(offset, found.bit_offset, bits, number)
             else:
                 self._raw((number % (1 << size * 8)).to_bytes(size, self.order), size, offset, path)
+
+    def _network_order(self, type_id: int, value: Any, offset: int, path: str, name: str) -> bool:
+        """Write a value in network byte order, if it is one: the text of an address, or a number for what is kept so."""
+        raw = None
+        if isinstance(value, str) and ("." in value or ":" in value or "-" in value):
+            raw = self._address(self.btf.type(self.btf.resolve(type_id)), value)
+        elif self.network and not isinstance(value, bool) and self.network.kind(self.btf, type_id, name):
+            found = self.btf.type(self.btf.resolve(type_id))
+            if found.kind == t.KIND_INT:
+                number = self._number(value, "a number or an address", path)
+                raw = self._in_range(number, 0, (1 << found.size * 8) - 1, path).to_bytes(found.size, "big")
+        if raw is not None:
+            self._raw(raw, len(raw), offset, path)
+        return raw is not None
+
+    def _address(self, found: t.Type, text: str) -> bytes | None:
+        """Return the bytes of an address's text, None where the type can hold none or the text is none."""
+        from bpfload.btf.network import address_bytes, is_text
+
+        known = found.kind == t.KIND_INT or (found.kind == t.KIND_STRUCT and found.name in ("in_addr", "in6_addr"))
+        if known or (found.kind == t.KIND_ARRAY and not is_text(self.btf, found.elem)):
+            return address_bytes(text, self.btf.size_of(found.id))
+        return None
 
     def _raw(self, raw: bytes, size: int, offset: int, path: str) -> None:
         if len(raw) != size:
@@ -220,7 +257,7 @@ class _Encoder:
         found = self.btf.type(self.btf.resolve(member.type_id))
         bits = member.bitfield_size or (found.bits if bit and found.kind == t.KIND_INT else 0)
         if not bits:
-            self.put(member.type_id, value, offset + at, path)
+            self.put(member.type_id, value, offset + at, path, member.name)
             return
         number, _ = self._scalar(found, value, path, bits)
         self._bits(offset + at, bit + found.bit_offset, bits, number)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from bpfload.btf.index import Btf
+    from bpfload.btf.network import Network
 
     Decode = Callable[[bytes, int], Any]
 
@@ -73,13 +74,22 @@ class Decoder:
     """Decodes values of the types of one BTF.
 
     `style`: PYTHON, JSON or PLAIN. `program_name`: for the function pointers of a struct_ops map, whose values are program ids:
-    gives the program's name, "" if unknown. Without it pointers are addresses.
+    gives the program's name, "" if unknown. Without it pointers are addresses. `network`: reads what is in network byte order as
+    the number or address that it means; without it, numbers are the machine's.
     """
 
-    def __init__(self, btf: Btf, *, style: str = PYTHON, program_name: Callable[[int], str] | None = None) -> None:
+    def __init__(
+        self,
+        btf: Btf,
+        *,
+        style: str = PYTHON,
+        program_name: Callable[[int], str] | None = None,
+        network: Network | None = None,
+    ) -> None:
         self.btf = btf
         self.style = style
         self._program_name = program_name
+        self._network = network
         self._order = "<" if btf.little_endian else ">"
         self._byte_order = "little" if btf.little_endian else "big"
         self._known: dict[int, tuple[int, Decode]] = {}
@@ -132,8 +142,19 @@ class Decoder:
     def _fail(self, type_id: int, message: str) -> NoReturn:
         raise FormatError(f"BTF type {type_id}: {message}", file=self.btf.name)
 
+    def prepare_named(self, type_id: int, name: str) -> tuple[int, Decode]:
+        """Do as `prepare`, for a value whose name may say that it is an address."""
+        ordinary = self.prepare(type_id)
+        kind = self._network.kind(self.btf, type_id, name) if self._network else ""
+        return (ordinary[0], _decode_network(kind, ordinary[0])) if kind else ordinary
+
     def _make(self, found: t.Type) -> tuple[int, Decode]:
         kind = found.kind
+        if self._network and found.kind == t.KIND_TYPEDEF:
+            network = self._network.kind(self.btf, found.id)
+            if network:
+                size = self.btf.size_of(found.id)
+                return size, _decode_network(network, size)
         if kind == t.KIND_TYPEDEF or kind in t.MODIFIER_KINDS:
             return self.prepare(found.type_id)
         make = _MAKERS.get(kind)
@@ -321,7 +342,7 @@ class Decoder:
             resolved = self.btf.type(self.btf.resolve(member.type_id))
             if resolved.kind == t.KIND_INT:
                 return at, self._bit_field(bit + resolved.bit_offset, resolved.bits, resolved)
-        return at, self.prepare(member.type_id)[1]
+        return at, self.prepare_named(member.type_id, member.name)[1]
 
     def _var(self, found: t.Type) -> tuple[int, Decode]:
         size, decode = self.prepare(found.type_id)
@@ -363,6 +384,15 @@ def _cut(data: bytes, offset: int, size: int) -> bytes:
     if len(part) != size:
         raise struct.error("outside the value")
     return part
+
+
+def _decode_network(kind: str, size: int) -> Decode:
+    """Decode a number or address in network byte order."""
+    if kind == "number":
+        return lambda data, offset: int.from_bytes(_cut(data, offset, size), "big")
+    from bpfload.btf.network import address_text
+
+    return lambda data, offset: address_text(_cut(data, offset, size))
 
 
 def _decode_json_char(data: bytes, offset: int) -> str:

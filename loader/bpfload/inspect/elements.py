@@ -59,22 +59,35 @@ def elements(item: Map) -> Iterator[Element]:
     Raises KernelError where the keys can't be walked (queues, stacks, ring buffers, …).
     """
     reader = _Reader(item)
+    for key, value in raw(item):
+        yield Element(key, value, None, None, None) if isinstance(value, Unreadable) else reader.element(key, value)
+
+
+def raw(item: Map) -> Iterator[tuple[bytes, bytes | Unreadable]]:
+    """Yield the keys of a map in the kernel's order and what is there: the value's bytes, of all CPUs, or why it can't be read.
+
+    A slot of a map of maps or programs that is empty is left out. Raises KernelError where the keys can't be walked.
+    """
     started = False
     try:
         for batch in item.batches():
             started = True
-            for key, value in batch:
-                yield reader.element(key, value)
+            yield from batch
         return
     except KernelError:
         if started:
             raise
     for key in item.keys():  # noqa: SIM118 - it is no dict
         try:
-            yield reader.element(key, item.lookup(key))
+            yield key, item.lookup(key)
         except KernelError as error:
             if not (error.errno == errno.ENOENT and item.info().type in _OF_OBJECTS):
-                yield Element(key, Unreadable(os.strerror(error.errno or 0)), None, None, None)
+                yield key, Unreadable(os.strerror(error.errno or 0))
+
+
+def element(item: Map, key: bytes, value: bytes) -> Element:
+    """Return the element of a key and what was read there."""
+    return _Reader(item).element(key, value)
 
 
 class _Reader:

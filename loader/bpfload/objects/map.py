@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from bpfload.abi import consts
 from bpfload.errors import ENOTSUPP, KernelError, NotSupportedError
@@ -13,7 +13,10 @@ from bpfload.objects.base import KernelObject
 from bpfload.syscall import bpf
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from bpfload.objects.info import MapInfo
+    from bpfload.objects.typed_map import Typed, TypedMap
 
 _PER_CPU = (
     consts.BPF_MAP_TYPE_PERCPU_HASH,
@@ -47,15 +50,17 @@ def is_per_cpu(map_type: int) -> bool:
 class Map(KernelObject):
     """A map in the kernel, held by an fd.
 
-    Keys and values are bytes. A per-CPU map's value is all CPUs' values, one after another, each rounded up to 8 bytes;
-    `split` takes it apart and `join` makes one.
+    `lookup`, `update`, `items`, … take and give bytes. A per-CPU map's value is all CPUs' values, one after another, each rounded
+    up to 8 bytes; `split` takes it apart and `join` makes one. `map[key]`, `read`, `write` and `typed()` take and give Python
+    values, by the map's BTF.
     """
 
-    __slots__ = ("_info",)
+    __slots__ = ("_info", "_types")
 
     def __init__(self, fd: int) -> None:
         super().__init__(fd)
         self._info: MapInfo | None = None
+        self._types: tuple[Typed, Typed] | None = None
 
     @classmethod
     def from_id(cls, ident: int) -> Self:
@@ -113,14 +118,23 @@ class Map(KernelObject):
 
     # --- elements ---------------------------------------------------------------------------------------------------
 
-    def lookup(self, key: bytes, flags: int = 0) -> bytes:
-        """Return the value at `key`. Raises KernelError ENOENT where there is none."""
+    def lookup(self, key: bytes | None, flags: int = 0) -> bytes:
+        """Return the value at `key` (None: what is next in a queue or stack). Raises KernelError ENOENT where there is none."""
         return bpf.map_lookup_elem(self.fd, key, self.lookup_size, flags)
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value at `key`, or None."""
         try:
             return self.lookup(key)
+        except KernelError as error:
+            if error.errno == errno.ENOENT:
+                return None
+            raise
+
+    def peek(self) -> bytes | None:
+        """Return the next element of a queue or stack and leave it there; None if it is empty."""
+        try:
+            return self.lookup(None)
         except KernelError as error:
             if error.errno == errno.ENOENT:
                 return None
@@ -173,6 +187,51 @@ class Map(KernelObject):
             value = self.get(key)
             if value is not None:
                 yield key, value
+
+    # --- elements by their types ------------------------------------------------------------------------------------
+
+    def typed(self, *, readable: bool = False, network: Collection[str] = ()) -> TypedMap:
+        """Return the elements as a dict of Python values, by the map's BTF; without BTF, integers of 1, 2, 4 or 8 bytes.
+
+        `readable`: addresses as text, and what the kernel's types say is in network order as the number that it means.
+        `network`: names of members ("key", "value": the whole) that are in network order though no type says so.
+        """
+        from bpfload.btf.network import Network
+        from bpfload.objects.typed_map import TypedMap
+
+        return TypedMap(self, Network(addresses=readable, names=network) if readable or network else None)
+
+    def read(self, key: Any = None) -> Any:
+        """Return the value at `key`, both as Python values. Raises KeyError where there is none, UsageError, FormatError."""
+        return self._by_type()[key]
+
+    def write(self, key: Any, value: Any) -> None:
+        """Store `value` at `key`, both as Python values (key None: push). Raises UsageError naming what doesn't fit."""
+        self._by_type()[key] = value
+
+    def _by_type(self) -> TypedMap:
+        from bpfload.objects.typed_map import TypedMap, key_and_value
+
+        if self._types is None:
+            self._types = key_and_value(self)
+        return TypedMap(self, types=self._types)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.read(key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.write(key, value)
+
+    def __delitem__(self, key: Any) -> None:
+        del self._by_type()[key]
+
+    def __contains__(self, key: Any) -> bool:
+        return key in self._by_type()
+
+    # Without this, Python would iterate by asking for the elements 0, 1, 2, ….
+    __iter__ = None
+
+    # --- many at a time ---------------------------------------------------------------------------------------------
 
     def batches(self) -> Iterator[Batch]:
         """Yield all elements, many at a time (BPF_MAP_LOOKUP_BATCH), in the order of `keys`.

@@ -183,7 +183,7 @@ def _elem(fd: int, key: bytes | None, value: int, flags: int) -> bytes:
     return pack("=IIQQQ", fd, 0, address(key), value, flags)
 
 
-def map_lookup_elem(fd: int, key: bytes, value_size: int, flags: int = 0) -> bytes:
+def map_lookup_elem(fd: int, key: bytes | None, value_size: int, flags: int = 0) -> bytes:
     """Return the value at `key`. `value_size`: of the whole value; per-CPU maps: of all CPUs, each rounded up to 8 bytes."""
     value = bytearray(value_size)
     call(consts.BPF_MAP_LOOKUP_ELEM, _elem(fd, key, address(value), flags), "BPF_MAP_LOOKUP_ELEM")
