@@ -34,6 +34,7 @@ def _folder() -> str:
     import shutil
 
     folder = tempfile.mkdtemp(prefix="bpfload-traced-")
+    os.chmod(folder, 0o755)  # also for tests that have given up their rights
     owner = os.getpid()
     atexit.register(lambda: shutil.rmtree(folder, ignore_errors=True) if os.getpid() == owner else None)
     return folder

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bpfload.objects.base import KernelObject
     from bpfload.spec import ProgramSpec
 
+_KINDS = (consts.BPF_TRACE_KPROBE_MULTI, consts.BPF_TRACE_KPROBE_SESSION)
 _FORM = "kprobe.multi/PATTERN, for example kprobe.multi/tcp_*"
 
 
@@ -42,11 +43,28 @@ def attach(program: KernelObject, spec: ProgramSpec, target: Target) -> Link:
     places, cookies = _numbers(addresses), _numbers(target.cookies)
     flags = consts.BPF_F_KPROBE_MULTI_RETURN if returns else 0
     extra = pack("=IIQQQ", flags, count, bpf.address(names), bpf.address(places), bpf.address(cookies))
-    kind = consts.BPF_TRACE_KPROBE_SESSION if session else consts.BPF_TRACE_KPROBE_MULTI
     try:
-        return Link(bpf.link_create(program.fd, 0, kind, extra=extra))
+        return Link(link_create_for_many(program, spec, _KINDS, extra))
     except KernelError as error:
         raise _explain(error, f"attaching program {spec.name!r} to {what}", symbols, session) from None
+
+
+def link_create_for_many(program: KernelObject, spec: ProgramSpec, kinds: tuple[int, int], extra: bytes) -> int:
+    """Make a link of many probes, or of a session, as the program was loaded for; return its fd.
+
+    What a program that was opened by its id or pin was loaded for, the kernel doesn't tell. `kinds`: both attach types.
+    """
+    if spec.attach_type in kinds:
+        return bpf.link_create(program.fd, 0, spec.attach_type, extra=extra)
+    try:
+        return bpf.link_create(program.fd, 0, kinds[0], extra=extra)
+    except KernelError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        try:
+            return bpf.link_create(program.fd, 0, kinds[1], extra=extra)
+        except KernelError:
+            raise error from None
 
 
 def _numbers(values: Sequence[int]) -> bytes:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from bpfload.abi import consts
 from bpfload.errors import KernelError, NotFoundError, NotSupportedError, UsageError
 from bpfload.links import probe_target, uprobe
+from bpfload.links.kprobe_multi import link_create_for_many
 from bpfload.objects.link import Link
 from bpfload.syscall import bpf
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from bpfload.objects.base import KernelObject
     from bpfload.spec import ProgramSpec
 
+_KINDS = (consts.BPF_TRACE_UPROBE_MULTI, consts.BPF_TRACE_UPROBE_SESSION)
 _FORM = "uprobe.multi/PATH:PATTERN, for example uprobe.multi/libc.so.6:mem*"
 
 
@@ -41,13 +43,13 @@ def attach(program: KernelObject, spec: ProgramSpec, target: Target) -> Attachme
         try:
             return attach_link(
                 program,
+                spec,
                 path,
                 offsets,
                 semaphores=target.ref_ctr_offsets,
                 cookies=target.cookies,
                 pid=pid,
                 is_return=returns and not session,
-                session=session,
             )
         except KernelError as error:
             if session or not lacks_links(error):
@@ -69,6 +71,7 @@ def attach(program: KernelObject, spec: ProgramSpec, target: Target) -> Attachme
 
 def attach_link(
     program: KernelObject,
+    spec: ProgramSpec,
     path: str,
     offsets: Sequence[int],
     *,
@@ -76,7 +79,6 @@ def attach_link(
     cookies: Sequence[int] = (),
     pid: int = 0,
     is_return: bool = False,
-    session: bool = False,
 ) -> Link:
     """Make one link for all offsets of a file. `pid`: 0 for every process. Raises KernelError with the bare errno."""
     name = os.fsencode(os.path.realpath(path)) + b"\0"
@@ -84,8 +86,7 @@ def attach_link(
     flags = consts.BPF_F_UPROBE_MULTI_RETURN if is_return else 0
     addresses = [bpf.address(array) for array in arrays]
     extra = pack("=QQQQIII", bpf.address(name), *addresses, len(offsets), flags, pid)
-    kind = consts.BPF_TRACE_UPROBE_SESSION if session else consts.BPF_TRACE_UPROBE_MULTI
-    return Link(bpf.link_create(program.fd, 0, kind, extra=extra))
+    return Link(link_create_for_many(program, spec, _KINDS, extra))
 
 
 def attach_singly(

@@ -95,7 +95,7 @@ def attach(program: KernelObject, spec: ProgramSpec, target: Target) -> UsdtAtta
         if not with_cookies:
             for probe, number in zip(probes, numbers, strict=True):
                 maps.map_address(_address(probe, path, pid, shared), number)
-        attachment = _attach(program, attaching, path, probes, numbers if with_cookies else (), pid, target.link)
+        attachment = _attach(program, spec, attaching, path, probes, numbers if with_cookies else (), pid, target.link)
     except BaseException:
         maps.close()
         raise
@@ -145,6 +145,7 @@ def _has_cookies() -> bool:
 
 def _attach(
     program: KernelObject,
+    spec: ProgramSpec,
     attaching: str,
     path: str,
     probes: Sequence[StaticProbe],
@@ -156,7 +157,7 @@ def _attach(
     semaphores = [probe.semaphore for probe in probes]
     if uprobe_multi.is_loaded_for_links(program):
         try:
-            return uprobe_multi.attach_link(program, path, offsets, semaphores=semaphores, cookies=cookies, pid=max(pid, 0))
+            return uprobe_multi.attach_link(program, spec, path, offsets, semaphores=semaphores, cookies=cookies, pid=max(pid, 0))
         except KernelError as error:
             raise uprobe_multi.explain(error, attaching, path, pid) from None
     return uprobe_multi.attach_singly(

@@ -154,6 +154,12 @@ int plain_tracepoint(void *ctx)
 	return seen() & 0;
 }
 
+SEC("?perf_event")
+int plain_event(void *ctx)
+{
+	return seen() & 0;
+}
+
 SEC("?kprobe")
 int plain_kprobe(void *ctx)
 {
