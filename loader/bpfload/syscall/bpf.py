@@ -251,6 +251,12 @@ def map_lookup_batch(
     return bytes(keys[: read * key_size]), bytes(values[: read * value_size]), read, None if done else bytes(token)
 
 
+def map_update_batch(fd: int, keys: bytes, values: bytes, count: int, flags: int = 0) -> None:
+    """Store `count` elements at once (Linux 5.6). `keys`, `values`: one after another. `flags`: of each, BPF_ANY, …"""
+    attr = bytearray(pack("=QQQQIIQQ", 0, 0, address(keys), address(values), count, fd, flags, 0))
+    _call_in_place(consts.BPF_MAP_UPDATE_BATCH, attr, "BPF_MAP_UPDATE_BATCH")
+
+
 # --- programs -------------------------------------------------------------------------------------------------------
 
 
