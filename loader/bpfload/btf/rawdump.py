@@ -91,16 +91,27 @@ def _all_strings(btf: Btf) -> list[bytes]:
     return [*(_all_strings(btf.base) if btf.base is not None else []), btf.own_strings]
 
 
+#: Bytes of strings that JSON takes as they are, and the zeroes between them.
+_PLAIN = bytes({0, *range(0x20, 0x100)} - set(b'"\\'))
+
+
 class _JsonNames(Names):
     """Strings as JSON has them between its quotes."""
 
-    def __missing__(self, offset: int) -> str:
-        name = super().__missing__(offset)
-        if not name.isidentifier():
-            import json
+    def __init__(self, raw: bytes) -> None:
+        super().__init__(raw)
+        if raw.translate(None, _PLAIN):
+            self.update({offset: _escape(name) for offset, name in self.items()})
 
-            name = self[offset] = json.dumps(name, ensure_ascii=False)[1:-1]
+    def __missing__(self, offset: int) -> str:
+        name = self[offset] = _escape(super().__missing__(offset))
         return name
+
+
+def _escape(name: str) -> str:
+    import json
+
+    return json.dumps(name, ensure_ascii=False)[1:-1]
 
 
 # --- templates --------------------------------------------------------------------------------------------------------
