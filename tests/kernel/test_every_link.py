@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
 
-from bpfload.errors import BpfError, NotFoundError, NotSupportedError
+from bpfload.errors import BpfError, NotFoundError, NotSupportedError, PinError
 from bpfload.links import Target
 from bpfload.objects import Link, Program
 from bpfload.objects.attachment import Attachment
+from bpfload.objects.link_info import LinkInfo
 from bpfload.spec import ProgramSpec
+from support import process
 from support.features import FEATURES
 from support.link_kinds import KINDS, Kind, Place
 
@@ -65,6 +68,17 @@ def _told(kind: Kind, place: Place, target: Target, attachment: Attachment, prog
     assert {name: info.fields.get(name) for name in wanted} == wanted
     if kind.seen:
         assert kind.seen(place, target) == [program.info().id]
+    if kind.is_link and process.bpftool_command():
+        _as_bpftool_tells(info)
+
+
+def _as_bpftool_tells(info: LinkInfo) -> None:
+    """bpftool's view of the same link, as far as it has one: its words for types and hooks are compared elsewhere."""
+    # Its exit status tells of other links too: of one that is half made, which can't be opened.
+    told = process.bpftool("-j", "link", "show", "id", info.id, check=False).json()
+    shared = {name: value for name, value in info.fields.items() if isinstance(value, int) and isinstance(told.get(name), int)}
+    assert (told["id"], told["prog_id"]) == (info.id, info.prog_id)
+    assert {name: told[name] for name in shared} == shared
 
 
 def _updated(kind: Kind, place: Place, target: Target, attachment: Attachment, program: Program, other: Program) -> None:
@@ -94,6 +108,8 @@ def _pinned_and_opened(place: Place, attachment: Attachment) -> None:
     with Link.from_pin(path) as again:
         assert again.info(arrays=True) == attachment.info(arrays=True)
     path.unlink()
+    with pytest.raises(PinError):
+        Link.from_pin(path)
     with pytest.raises(NotSupportedError) as refused:
         attachment.keep()
     assert "pin it" in refused.value.hint
@@ -123,6 +139,38 @@ def _gone_with_its_holder(kind: Kind, place: Place, program: Program, spec: Prog
     if kind.is_link:
         with pytest.raises(NotFoundError):
             Link.from_id(ident)
+        _held_by_a_pin(kind, place, program, spec)
+
+
+def _held_by_a_pin(kind: Kind, place: Place, program: Program, spec: ProgramSpec) -> None:
+    """A link that is pinned outlives its holder, and ends with the pin."""
+    path = place.bpffs / "holder"
+    with kind.attach(program, spec, kind.target(place)) as attachment:
+        ident = attachment.info().id
+        attachment.pin(path)
+    if kind.seen:
+        assert kind.seen(place, kind.target(place)) == [program.info().id]
+    path.unlink()
+    # The kernel frees what a pin held a little later: first the id, then the place at the hook.
+    _soon(lambda: not _exists(ident))
+    if kind.seen:
+        _soon(lambda: kind.seen is not None and kind.seen(place, kind.target(place)) == [])
+
+
+def _exists(ident: int) -> bool:
+    try:
+        Link.from_id(ident).close()
+    except NotFoundError:
+        return False
+    return True
+
+
+def _soon(holds: Callable[[], bool]) -> None:
+    for _ in range(200):
+        if holds():
+            return
+        time.sleep(0.02)
+    pytest.fail("the link is still there")
 
 
 def _kept(kind: Kind, place: Place, program: Program, spec: ProgramSpec) -> None:

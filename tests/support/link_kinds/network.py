@@ -124,7 +124,8 @@ _DEVICES = (
             _netkit,
             consts.BPF_LINK_TYPE_NETKIT,
             ("netkit",),
-            fields=_ifindex,
+            # The device that is told is the end's own.
+            fields=lambda place, target, attach_type=attach_type: {"attach_type": attach_type},
             seen=_seen_at_device(attach_type),
         )
         for end, attach_type in (("primary", consts.BPF_NETKIT_PRIMARY), ("peer", consts.BPF_NETKIT_PEER))
