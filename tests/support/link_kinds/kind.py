@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -70,17 +70,26 @@ def kernel_type(name: str, kind: int) -> int:
     return int(found)
 
 
-def load_for(place: Place, spec: ProgramSpec, target_type: int = 0) -> Program:
-    """Load a row's program; skip where a policy of the machine refuses the kind of program before the verifier sees it.
+@contextmanager
+def allowed_by_policy(spec: ProgramSpec) -> Iterator[None]:
+    """Skip where a policy of the machine refuses the kind of program before the verifier sees it.
 
     Guests of tests/vm have no such policy, and say so: there it is a failure.
     """
     try:
-        return place.hold(load_spec(spec, attach_btf_id=target_type))
+        yield
     except KernelError as error:
-        if target_type and error.errno == errno.EPERM and "BPFLOAD_NO_POLICY" not in os.environ:
+        if error.errno == errno.EPERM and "BPFLOAD_NO_POLICY" not in os.environ:
             pytest.skip(f"feature: {spec.section}: a policy of this machine lets not even root load such programs")
         raise
+
+
+def load_for(place: Place, spec: ProgramSpec, target_type: int = 0) -> Program:
+    """Load a row's program, for a type of the kernel's BTF where it is verified for one."""
+    if not target_type:
+        return place.hold(load_spec(spec))
+    with allowed_by_policy(spec):
+        return place.hold(load_spec(spec, attach_btf_id=target_type))
 
 
 @dataclass(frozen=True)
