@@ -5,41 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bpfload.abi import consts
+from bpfload.abi import perf as names
 from bpfload.abi.names import name_of
 from bpfload.objects.link_info import LinkInfo
-
-# enum perf_type_id and what perf_event_attr.config means for it (include/uapi/linux/perf_event.h), in perf's words.
-_TYPES = ("hardware", "software", "tracepoint", "hw-cache", "raw", "breakpoint")
-_HARDWARE = (
-    "cpu-cycles",
-    "instructions",
-    "cache-references",
-    "cache-misses",
-    "branch-instructions",
-    "branch-misses",
-    "bus-cycles",
-    "stalled-cycles-frontend",
-    "stalled-cycles-backend",
-    "ref-cycles",
-)
-_SOFTWARE = (
-    "cpu-clock",
-    "task-clock",
-    "page-faults",
-    "context-switches",
-    "cpu-migrations",
-    "minor-faults",
-    "major-faults",
-    "alignment-faults",
-    "emulation-faults",
-    "dummy",
-    "bpf-output",
-    "cgroup-switches",
-)
-_CACHES = ("L1-dcache", "L1-icache", "LLC", "dTLB", "iTLB", "branch", "node")
-_CACHE_OPERATIONS = ("load", "store", "prefetch")
-_CACHE_RESULTS = ("refs", "misses")
-_TYPE_HARDWARE, _TYPE_SOFTWARE, _TYPE_CACHE = 0, 1, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,16 +124,20 @@ def perf_event(info: LinkInfo) -> Kprobe | Uprobe | Tracepoint | Event | None:
         return Tracepoint(info.text("tp_name"), cookie)
     if kind == consts.BPF_PERF_EVENT_EVENT:
         event_type, config = info.number("type"), info.number("config")
-        type_name = name_of(_TYPES, event_type)
+        type_name = name_of(names.TYPES, event_type)
         return Event(event_type if type_name is None else type_name, _config(event_type, config), cookie)
     return None
 
 
 def _config(event_type: int, config: int) -> str | int:
     """Say what a perf event counts."""
-    if event_type == _TYPE_CACHE:
-        parts = ((_CACHES, config & 0xFF), (_CACHE_OPERATIONS, config >> 8 & 0xFF), (_CACHE_RESULTS, config >> 16))
-        return "-".join(name_of(names, number) or str(number) for names, number in parts)
-    names = {_TYPE_HARDWARE: _HARDWARE, _TYPE_SOFTWARE: _SOFTWARE}.get(event_type, ())
-    name = name_of(names, config)
+    if event_type == names.TYPE_CACHE:
+        parts = (
+            (names.CACHES, config & 0xFF),
+            (names.CACHE_OPERATIONS, config >> 8 & 0xFF),
+            (names.CACHE_RESULTS, config >> 16),
+        )
+        return "-".join(name_of(words, number) or str(number) for words, number in parts)
+    table = {names.TYPE_HARDWARE: names.HARDWARE, names.TYPE_SOFTWARE: names.SOFTWARE}.get(event_type, ())
+    name = name_of(table, config)
     return config if name is None else name
