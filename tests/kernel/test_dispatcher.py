@@ -200,7 +200,7 @@ def test_what_somebody_else_changes_meanwhile_is_noticed(stage: Stage, state: Pa
     with pytest.raises(swap.Changed):
         swap.swap_out(index(stage.device), seen)
     assert running(stage.device) == [second.info().id]
-    assert listing(state) == [os.path.basename(seen.directory)]
+    assert listing(state) == []  # the one that isn't run any more went, too
 
 
 @pytest.mark.parametrize("step", ["in", "over", "out"])
@@ -233,6 +233,30 @@ def test_killed_at_any_system_call_either_chain_is_there_whole(stage: Stage, sta
     assert running(stage.device) == after
     assert listing(state) == [f"dispatch-{index(stage.device)}-{ident}" for ident in after]
     assert seen == {tuple(before), tuple(after)}
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_an_interrupt_in_the_middle_leaves_the_chain_that_runs(
+    stage: Stage, state: Path, swapped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = stage.dispatcher(1), stage.dispatcher(2)
+    stage.put(first, 1)
+    attach_it = netlink.xdp_set
+
+    def interrupted(*arguments: Any, **options: Any) -> None:
+        if swapped:
+            attach_it(*arguments, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(netlink, "xdp_set", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        stage.put(second, 2)
+    monkeypatch.undo()
+    monkeypatch.setenv("LIBXDP_BPFFS", str(state.parent))
+    chain = stage.chain()
+    assert chain.id == (second if swapped else first).info().id
+    assert chain.complete
+    assert listing(state) == [os.path.basename(chain.directory)]
 
 
 def test_what_others_left_is_not_touched(stage: Stage, state: Path) -> None:
@@ -306,6 +330,14 @@ def test_nothing_breaks_a_chain_by_mistake(stage: Stage, command: Command, words
     assert stage.chain() == found
     command("net", "detach", "xdpgeneric", "dev", stage.device)  # nothing is there in that mode
     assert stage.chain() == found
+
+
+@pytest.mark.needs_feature("xdp_link")
+def test_a_link_on_a_device_with_a_chain_is_refused_with_advice(stage: Stage) -> None:
+    stage.put(stage.dispatcher(1), 1)
+    with small_program("alone") as program, pytest.raises(KernelError, match="has an XDP program already") as caught:
+        program_on(stage.device, program)
+    assert f"net attach xdp object FILE dev {stage.device} chain" in caught.value.hint
 
 
 def test_a_chain_whose_programs_cant_be_found_can_only_be_taken_away(

@@ -9,6 +9,7 @@ Source: lib/libxdp/protocol.org and headers/xdp/prog_dispatcher.h of https://git
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -142,13 +143,19 @@ def make_state_directory(*, mount: bool = True) -> str:
 
     directory = state_directory()
     paths.require_bpffs(directory, mount=mount)
+    make_directory(directory)
+    return directory
+
+
+def make_directory(path: str) -> None:
+    """Make a directory for root alone, unless it is there already. Raises PinError."""
     try:
-        os.mkdir(directory, 0o700)
+        os.mkdir(path, 0o700)
     except FileExistsError:
         pass
     except OSError as error:
-        raise PinError(f"{directory} can't be made: {error.strerror}", path=directory, errno_code=error.errno or 1) from None
-    return directory
+        hint = "Run it as root." if error.errno in (errno.EPERM, errno.EACCES) else ""
+        raise PinError(f"{path} can't be made: {error.strerror}", path=path, hint=hint, errno_code=error.errno or 1) from None
 
 
 @contextmanager

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from bpfload.abi import consts
 from bpfload.dispatcher import protocol
@@ -49,32 +49,18 @@ def swap_in(
     """
     new = dispatcher.info().id
     directory = protocol.pin_directory(ifindex, new)
-    note = _write_note(ifindex, new, old.id if old else 0)
-    try:
-        os.mkdir(directory, 0o700)
+    with _noted(ifindex, new, old.id if old else 0):
+        protocol.make_directory(directory)
         for slot, (link, program) in enumerate(zip(links, programs, strict=True)):
             paths.pin(link.fd, protocol.link_pin(directory, slot))
             paths.pin(program.fd, protocol.program_pin(directory, slot))
         _attach(ifindex, old.mode if old else mode, dispatcher, old)
-    except BaseException:
-        take_apart(directory)
-        _forget(note)
-        raise
-    if old is not None:
-        take_apart(old.directory)
-    _forget(note)
 
 
 def swap_out(ifindex: int, old: Chain) -> None:
     """Detach a dispatcher and take it apart. Raises Changed, KernelError."""
-    note = _write_note(ifindex, 0, old.id)
-    try:
+    with _noted(ifindex, 0, old.id):
         _attach(ifindex, old.mode, None, old)
-    except BaseException:
-        _forget(note)
-        raise
-    take_apart(old.directory)
-    _forget(note)
 
 
 def _attach(ifindex: int, mode: str, dispatcher: Program | None, old: Chain | None) -> None:
@@ -128,18 +114,21 @@ def _link_of(ifindex: int, prog_id: int) -> Link | None:
 # --- taking apart ---------------------------------------------------------------------------------------------------
 
 
-def take_apart(directory: str) -> None:
-    """Remove what is pinned for a dispatcher, and its directory."""
-    with suppress(FileNotFoundError):
-        # Programs first: without them, nobody takes what is left for a whole dispatcher.
-        for name in sorted(os.listdir(directory), key=lambda name: not name.endswith("-prog")):
-            with suppress(FileNotFoundError):
-                os.unlink(os.path.join(directory, name))
-        os.rmdir(directory)
+@contextmanager
+def _noted(ifindex: int, new: int, old: int) -> Iterator[None]:
+    """Write down which dispatchers a swap is about; afterwards, however it ended, the one that the device doesn't run goes."""
+    protocol.make_directory(os.path.join(protocol.state_directory(), f"bpfload-{ifindex}-{new}-{old}-{_namespace()}"))
+    try:
+        yield
+    finally:
+        clean_up(ifindex)
 
 
 def clean_up(ifindex: int) -> None:
-    """Take away what killed processes left of dispatchers on a device of this network namespace. The lock must be held."""
+    """Take away the dispatchers that a device of this network namespace doesn't run, of those that notes are about.
+
+    That is what a swap leaves, or a process that was killed. The lock must be held.
+    """
     state = protocol.state_directory()
     own = _namespace()
     for name in os.listdir(state):
@@ -150,23 +139,24 @@ def clean_up(ifindex: int) -> None:
         if (device, namespace) != (ifindex, own):
             continue
         running = {program for each in netlink.xdp_attachments(ifindex) for _, program in each.programs}
-        for dispatcher in (new, old):
-            if dispatcher and dispatcher not in running:
-                take_apart(protocol.pin_directory(ifindex, dispatcher))
-        _forget(os.path.join(state, name))
+        idle = [dispatcher for dispatcher in (new, old) if dispatcher and dispatcher not in running]
+        gone = [take_apart(protocol.pin_directory(ifindex, dispatcher)) for dispatcher in idle]
+        if all(gone):
+            with suppress(FileNotFoundError):
+                os.rmdir(os.path.join(state, name))
+
+
+def take_apart(directory: str) -> bool:
+    """Remove what is pinned for a dispatcher, and its directory; return whether it is gone."""
+    with suppress(FileNotFoundError):
+        # Programs first: without them, nobody takes what is left for a whole dispatcher.
+        for name in sorted(os.listdir(directory), key=lambda name: not name.endswith("-prog")):
+            with suppress(OSError):
+                os.unlink(os.path.join(directory, name))
+    with suppress(OSError):
+        os.rmdir(directory)
+    return not os.path.lexists(directory)
 
 
 def _namespace() -> int:
     return os.stat("/proc/thread-self/ns/net").st_ino
-
-
-def _write_note(ifindex: int, new: int, old: int) -> str:
-    note = os.path.join(protocol.state_directory(), f"bpfload-{ifindex}-{new}-{old}-{_namespace()}")
-    with suppress(FileExistsError):
-        os.mkdir(note, 0o700)
-    return note
-
-
-def _forget(note: str) -> None:
-    with suppress(FileNotFoundError):
-        os.rmdir(note)

@@ -185,6 +185,8 @@ def links_on(index: int) -> list[tuple[int, int]]:
 
 def _how_to_free(device: str, index: int) -> str:
     """Say how to get rid of what is attached: by its link, or by netlink."""
+    if any(present.partition(",")[0].endswith("(xdp_dispatcher)") for present in attached_to(index)):
+        return f"It runs several programs: bpfload net attach xdp object FILE dev {device} chain puts another among them."
     links = links_on(index)
     if links:
         return f"Detach it first: bpfload link detach id {links[0][0]}, or unload the pin that it came with."
