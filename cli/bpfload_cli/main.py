@@ -15,6 +15,9 @@ from bpfload_cli.session import FLAGS, LONG_FLAGS, LONG_VALUE_FLAGS, VALUE_FLAGS
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 _ALLOCATIONS_BEFORE_COLLECTION = 100_000
 
+# Beginnings of flags (here of --mapcompat) that are options of commands.
+_OPTIONS_OF_COMMANDS = ("map",)
+
 
 def run() -> NoReturn:
     """Run the command line and exit: the console script."""
@@ -85,6 +88,8 @@ def read_flags(arguments: list[str]) -> tuple[Session, list[str]]:
 def _long_flag(session: Session, argument: str, rest: Iterator[str]) -> bool:
     """Set what a word such as --json means, or an unambiguous beginning of one, as getopt_long(3) has it; False: no flag."""
     given, equals, value = argument[2:].partition("=")
+    if given in _OPTIONS_OF_COMMANDS:
+        return False
     known = (*LONG_FLAGS, *LONG_VALUE_FLAGS)
     names = [given] if given in known else [name for name in known if given and name.startswith(given)]
     if len(names) != 1:

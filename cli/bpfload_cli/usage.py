@@ -217,6 +217,19 @@ Ids, names, tags, pins and network devices are those of the running kernel.
 PATH is on a BPF file system, usually below /sys/fs/bpf. An object with several programs makes PATH a directory with a pin for
 each. The link that keeps a program attached is pinned at PATH_link.
 
+--attach attaches what SEC() says all of; --dev, --cgroup, --netns, --map, --netfilter, --event, --pid each attach all programs
+that they fit; --target says what SEC() leaves open, in SEC()'s own words: sched/sched_switch, /bin/bash:readline, do_unlinkat+4.
+Of two words behind --attach that could be NAME and PATH the last is PATH.
+
+--replace loads beside what is pinned at PATH, goes exactly where that is attached, keeps what is in the maps, and then takes its
+place in one step: no packet or call goes without a program. A hook that can't be given another program in place (tracepoints,
+probes, fentry, lsm) has both for a moment. Maps that don't fit any more make it fail, and say in what, unless --fresh-maps (or
+--fresh-map MAP) starts them anew; --keep-maps also fails where a map is no longer in the object. If anything fails the old one
+stays as it is.
+
+--set NAME=VALUE goes by the variable's type: -1, 0x10, true, an enum's name, text for an array of char, JSON for structs and
+arrays; NAME may be a part of it: limits.burst, ports[2].
+
 """,
     "unload": """\
   bpfload unload PATH…                            detach what is attached there, remove the pins, say what remains

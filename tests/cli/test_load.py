@@ -273,3 +273,50 @@ def test_options_that_make_no_sense(bpfload: Command, bpffs: Path, options: list
     for word in words:
         assert word in result.stderr
     assert os.listdir(bpffs) == []
+
+
+# Replacing
+
+VERSIONS = DATA / "versions.bpf.o"
+
+
+@pytest.mark.needs_feature("xdp_link")
+def test_replace(bpfload: Command, bpffs: Path, veth: VethPair) -> None:
+    path = bpffs / "v"
+    bpfload(VERSIONS, path, "--replace", "--dev", veth.device, "--pin-maps", bpffs / "maps")
+    link = bpfload("-j", "link", "show", "pinned", bpffs / "v_link").json()
+    veth.send(2)
+    done = bpfload("-j", VERSIONS, path, "--replace", "--keep-maps", "--set", "version=2")
+    assert (done.stdout, done.stderr) == ("null\n", "")
+    veth.send(3)
+    after = bpfload("-j", "link", "show", "pinned", bpffs / "v_link").json()
+    assert after["id"] == link["id"]
+    assert after["prog_id"] != link["prog_id"]
+    value = bpfload("-j", "map", "dump", "pinned", bpffs / "maps/counts").json()[0]["formatted"]["value"]
+    assert value == {"all": 5, "by_version": [0, 2, 3, 0]}
+    refused = bpfload(DATA / "versions-wide.bpf.o", path, "--replace", check=False)
+    assert refused.status == 1
+    for words in ("versions-wide.bpf.o", "map 'counts' doesn't fit", "value.last is new in the object", "--fresh-map"):
+        assert words in refused.stderr
+    assert bpfload("-j", "link", "show", "pinned", bpffs / "v_link").json() == after
+    bpfload(DATA / "versions-wide.bpf.o", path, "--replace", "--fresh-map", "counts")
+    assert bpfload("-j", "map", "dump", "pinned", bpffs / "maps/counts").json()[0]["formatted"]["value"]["all"] == 0
+    bpfload("unload", path)
+    assert os.listdir(bpffs) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--replace", "--keep-maps", "--fresh-maps"], ["--keep-maps excludes --fresh-maps"]),
+        (["--replace", "--replace-maps"], ["--replace-maps", "Unload, and load anew"]),
+        (["--keep-maps"], ["--keep-maps", "--replace"]),
+        (["--fresh-map", "counts"], ["--fresh-map", "--replace"]),
+    ],
+)
+def test_options_of_a_replacement(bpfload: Command, bpffs: Path, options: list[str], words: list[str]) -> None:
+    result = bpfload(VERSIONS, bpffs / "v", *options, check=False)
+    assert result.status == 2
+    for word in words:
+        assert word in result.stderr
+    assert os.listdir(bpffs) == []

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from bpfload import pins
+from bpfload import elf, pins
 from bpfload.errors import NotFoundError
 from bpfload.links import Target
-from bpfload.objects.paths import LINK
-from bpfload.pins import removal
+from bpfload.load import LoadOptions
+from bpfload.objects import Map, Program
+from bpfload.objects import bpffs as bpffs_objects
+from bpfload.objects.paths import LINK, STAGED
+from bpfload.pins import removal, staging
 from support.killing import every_kill
 from support.namespaces import VethPair
 from support.paths import DATA, HELLO, HELLO_FUNC
@@ -25,6 +28,7 @@ pytestmark = pytest.mark.usefixtures("nothing_left_behind")
 # Between two of these a kill makes no difference to anybody else.
 CALLS = ("bpf", "mkdir", "utimensat", "flock", "renameat2", "rename", "unlink", "rmdir")
 
+VERSIONS = DATA / "versions.bpf.o"
 TWO_PROGRAMS = DATA / "two-programs.bpf.o"
 
 
@@ -140,6 +144,136 @@ def test_a_killed_unload_can_be_repeated(case: Case) -> None:
         case.take_away()
         case.load()
     assert case.present() == []
+
+
+# Replacement
+
+
+@dataclass
+class Versions:
+    """A load of versions.bpf.o that is replaced by itself with other constants, and what is there of either version."""
+
+    bpffs: Path
+    device: str
+    programs: tuple[str, ...]
+    maps: str = ""
+
+    @property
+    def path(self) -> Path:
+        return self.bpffs / "v"
+
+    def deploy(self, version: int, *, replace: bool) -> None:
+        targets = {name: Target(device=self.device) for name in self.programs if name != "on_rename"}
+        options = LoadOptions(programs=frozenset(self.programs))
+        pins.deploy(
+            elf.read(VERSIONS),
+            self.path,
+            targets={} if replace else targets,
+            options=options,
+            maps_directory=self.bpffs / self.maps if self.maps and not replace else "",
+            values={"version": version},
+            replace=replace,
+        )
+
+    def version(self) -> int:
+        """Return the version that PATH is; check that all is of that version: pins, links, what they run, maps."""
+        present = {pin.path: pin for pin in bpffs_objects.pins(str(self.bpffs))}
+        single = len(self.programs) == 1
+        place = {name: str(self.path) if single else f"{self.path}/{name}" for name in self.programs}
+        assert {path for path, pin in present.items() if pin.kind != "map"} == {
+            each + end for each in place.values() for end in ("", LINK)
+        }
+        found, used = set(), set()
+        for each in place.values():
+            assert present[each + LINK].prog_id == present[each].id
+            with Program.from_pin(each) as program:
+                for ident in program.info("map_ids").map_ids:
+                    used.add(ident)
+                    with Map.from_id(ident) as item:
+                        if item.info().name == "versions.rodata":
+                            found.add(int.from_bytes(item.lookup(bytes(4))[:4], "little"))
+        pinned = {os.path.basename(path): pin.id for path, pin in present.items() if pin.kind == "map"}
+        assert len(pinned) == (5 if self.maps else 0), pinned
+        assert set(pinned.values()) <= used
+        (version,) = found
+        return version
+
+    def running(self) -> set[int]:
+        """Return the ids of the programs that the links at PATH run, whatever the pins say."""
+        return {pin.prog_id for pin in bpffs_objects.pins(str(self.bpffs)) if pin.kind == "link" and STAGED not in pin.path}
+
+
+LOADS = {
+    "link": ("on_packet",),
+    "maps": ("on_packet", "maps"),
+    "beside": ("on_rename", "maps"),
+    "directory": ("on_packet", "on_egress", "on_rename", "v/maps"),
+}
+
+
+@pytest.fixture
+def versions(request: pytest.FixtureRequest, bpffs: Path, veth: VethPair) -> Versions:
+    words = LOADS[request.param]
+    maps = next((word for word in words if "maps" in word), "")
+    return Versions(bpffs, veth.device, tuple(word for word in words if word != maps), maps)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.needs_feature("xdp_link")
+@pytest.mark.needs_feature("tcx")
+@pytest.mark.parametrize("versions", list(LOADS), indirect=True)
+def test_a_killed_replacement_leaves_one_version(versions: Versions) -> None:
+    """Whenever it is killed, all that is attached runs; what is left is the old version, from a moment on the new, whole."""
+    versions.deploy(1, replace=False)
+    assert versions.version() == 1
+    found = []
+    for number in every_kill(lambda: versions.deploy(2, replace=True), changing=True):
+        assert len(versions.running()) >= len(versions.programs), number
+        staging.clean_up(str(versions.path))
+        found.append(versions.version())
+        if found[-1] == 2:
+            pins.unload(versions.path)
+            versions.deploy(1, replace=False)
+    assert found == sorted(found)
+    assert found.count(1) > 20
+    assert found.count(2) > 1
+    pins.unload(versions.path)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.needs_feature("xdp_link")
+@pytest.mark.needs_feature("tcx")
+@pytest.mark.parametrize("versions", ["beside", "directory"], indirect=True)
+@pytest.mark.parametrize("then", ["replace", "unload"])
+def test_the_command_after_a_killed_replacement(versions: Versions, then: str) -> None:
+    versions.deploy(1, replace=False)
+    for number in every_kill(lambda: versions.deploy(2, replace=True), changing=True):
+        if then == "replace":
+            versions.deploy(3, replace=True)
+            assert versions.version() == 3, number
+        pins.unload(versions.path)
+        assert [name for name in os.listdir(versions.bpffs) if not name.endswith(".debug")] == [], number
+        versions.deploy(1, replace=False)
+    pins.unload(versions.path)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.needs_feature("xdp_link")
+@pytest.mark.needs_feature("tcx")
+@pytest.mark.parametrize("versions", ["maps", "directory"], indirect=True)
+def test_a_call_of_a_replacement_that_fails(versions: Versions, strace: None) -> None:
+    """Each call fails once with an error that isn't expected there: the old version stays whole, or the new one is there."""
+    versions.deploy(1, replace=False)
+    command = [*bpfload_command(), VERSIONS, versions.path, "--replace", "--set", "version=2"]
+    command += [word for name in versions.programs for word in ("--program", name)]
+    points = kill_points(command, CALLS)
+    for point in points:
+        before = versions.version()
+        result = run_failing(command, point, "ENOMEM")
+        assert "unexpected" not in result.stderr, f"{point}\n{result}"
+        staging.clean_up(str(versions.path))
+        assert versions.version() == (2 if result.status == 0 else before), f"{point}\n{result}"
+    pins.unload(versions.path)
 
 
 # The command, by strace

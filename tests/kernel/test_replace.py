@@ -17,9 +17,11 @@ from bpfload import elf, pins
 from bpfload.btf.values import decode
 from bpfload.errors import BpfError, KernelError, LinkError, NotFoundError, PinError, UsageError
 from bpfload.links import Target
-from bpfload.load import LoadOptions
+from bpfload.load import LoadOptions, load
 from bpfload.objects import Link, Map, Program
 from bpfload.objects.bpffs import identify
+from bpfload.objects.paths import STAGED
+from bpfload.pins import staging, unlinked
 from bpfload.spec import ObjectSpec
 from support import namespaces
 from support.namespaces import VethPair
@@ -28,6 +30,7 @@ from support.programs import small_map
 
 pytestmark = [pytest.mark.usefixtures("nothing_left_behind"), pytest.mark.needs_feature("global_data")]
 
+MANY = DATA / "many-hooks.bpf.o"
 VERSIONS, WIDE = DATA / "versions.bpf.o", DATA / "versions-wide.bpf.o"
 
 
@@ -185,6 +188,39 @@ def rename() -> None:
     """Reach the tracepoint task_rename."""
     name = Path("/proc/self/comm")
     name.write_text(name.read_text().strip())
+
+
+@pytest.mark.parametrize(
+    ("program", "target"),
+    [
+        pytest.param("on_xdp", Target(link=False), marks=pytest.mark.needs_feature("veth")),
+        pytest.param("on_xdp", Target(link=False, mode="generic"), marks=pytest.mark.needs_feature("veth")),
+        pytest.param("on_tc", Target(parent="ingress", priority=7), marks=pytest.mark.needs_feature("clsact")),
+    ],
+)
+def test_an_attachment_without_a_link(bpffs: Path, veth: VethPair, program: str, target: Target) -> None:
+    """What older kernels have, and filters of tc always: found by the program, and given the new one."""
+    path = bpffs / "p"
+    target.device = veth.device
+    pins.deploy(MANY, path, target=target, options=options(program))
+    pins.deploy(MANY, path, replace=True, options=options(program), values={"number": 5})
+    assert present(bpffs) == ["p"]
+    with Program.from_pin(path) as now:
+        (found,) = unlinked.attachments_of(now)
+        with found:
+            assert found.info().prog_id == now.info().id == ident(path)
+        # A process that was killed after the update, and before the pins changed: PATH takes its place back.
+        with load(elf.read(MANY), options(program)) as newer:
+            pins.pin(newer.program(program).fd, f"{path}{STAGED}")
+            (found,) = unlinked.attachments_of(now)
+            with found:
+                found.update(newer.program(program), old=now)
+                assert unlinked.attachments_of(now) == []
+        staging.clean_up(str(path))
+        (found,) = unlinked.attachments_of(now)
+        with found:
+            found.detach()
+    pins.unload(path)
 
 
 @pytest.mark.needs_feature("xdp_link")

@@ -100,29 +100,7 @@ def load(
     session: Session = context.obj
     _check(context)
     existing = {"reuse": reuse_maps, "replace": replace_maps, "fail": fail_on_existing}
-    common = Target(
-        device=dev,
-        mode=mode or "auto",
-        parent=direction,
-        cgroup=cgroup,
-        netns=netns,
-        pid=-1 if pid is None else pid,
-        map=map_,
-        cpu=cpu,
-        sample_frequency=frequency,
-        sample_period=period,
-        priority=priority or 0,
-        defragment=defragment,
-    )
-    common.family, common.hook = _two(netfilter, "--netfilter FAMILY/HOOK", "ip/input")
-    common.event_type, common.event_config = _two(event, "--event TYPE/CONFIG", "software/cpu-clock")
-    if before or after:
-        from bpfload_cli.commands.loading import order
-
-        common.order = order(before, after)
-    targets: dict[str, Target] = {}
-    for words in (*(target or ()), *([attach] if attach else ())):
-        _add_name(words, common, targets)
+    common, targets = _targets(context.params)
     with opened(attach_to) as attached_to:
         options = load_options(kernel_btf, kconfig, attached_to)
         options.programs = frozenset(program) if program else None
@@ -150,6 +128,34 @@ def load(
     for note in done.notes:
         session.warn(f"Note: {note}")
     session.done()
+
+
+def _targets(given: dict[str, Any]) -> tuple[Target, dict[str, Target]]:
+    """Return where to attach whatever it fits, and by program name where to attach just that. Raises UsageError."""
+    common = Target(
+        device=given["dev"],
+        mode=given["mode"] or "auto",
+        parent=given["direction"],
+        cgroup=given["cgroup"],
+        netns=given["netns"],
+        pid=-1 if given["pid"] is None else given["pid"],
+        map=given["map_"],
+        cpu=given["cpu"],
+        sample_frequency=given["frequency"],
+        sample_period=given["period"],
+        priority=given["priority"] or 0,
+        defragment=given["defragment"],
+    )
+    common.family, common.hook = _two(given["netfilter"], "--netfilter FAMILY/HOOK", "ip/input")
+    common.event_type, common.event_config = _two(given["event"], "--event TYPE/CONFIG", "software/cpu-clock")
+    if given["before"] or given["after"]:
+        from bpfload_cli.commands.loading import order
+
+        common.order = order(given["before"], given["after"])
+    targets: dict[str, Target] = {}
+    for words in (*(given["target"] or ()), *([given["attach"]] if given["attach"] else ())):
+        _add_name(words, common, targets)
+    return common, targets
 
 
 class LoadCommand(TyperCommand):

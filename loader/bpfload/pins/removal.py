@@ -97,9 +97,7 @@ def _unload_file(path: str) -> Unloaded:
     removed: list[Pin] = []
     directories: list[str] = []
     if pin.kind == "program":
-        link = identify(path + LINK)
-        if link is not None and link.kind == "link" and link.prog_id == pin.id:
-            removed += staging.remove_pin(link)
+        removed += staging.detach_links(path + LINK, {pin.id})
         maps, directories = staging.remove_maps(path, staging.marked_maps(path, [pin]))
         removed += maps
     removed += staging.remove_pin(pin)

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 from bpfload.errors import BpfError, PinError
 from bpfload.load import load
 from bpfload.objects import paths
+from bpfload.objects.link import Link
 from bpfload.objects.paths import LINK, SET_ASIDE, STAGED_LINK, STAGED_MAPS
 from bpfload.pins import earlier as earlier_load
 from bpfload.pins import staging
@@ -38,7 +39,6 @@ from bpfload.pins.takeover import Move, move_of
 if TYPE_CHECKING:
     from bpfload.load import Object
     from bpfload.objects.attachment import Attachment
-    from bpfload.objects.link import Link
     from bpfload.objects.map import Map
     from bpfload.objects.program import Program
     from bpfload.pins.deployment import Deployed, Plan
@@ -73,6 +73,9 @@ def replace(
         by_name = plan.options is None or plan.options.pin_root is not None
         kept = kept_maps(plan.spec, old, keep_maps=keep_maps, fresh_maps=fresh_maps, pinned_by_name=by_name, changed=values)
         moves = _moves(plan, programs, old, attaching)
+        for move in moves:
+            for attachment in move.updated:
+                stack.callback(attachment.close)
         plan.wishes = [move.wish for move in moves if move.wish is not None]
         loaded = stack.enter_context(load(plan.spec, plan.load_options({name: each.fd for name, each in kept.items()})))
         for pinned_by_name in loaded.new_pins:
@@ -160,7 +163,7 @@ class _Swap:
             elif name in attached:
                 waiting = self.plan.path + STAGED_LINK
                 self.work.pin_attachment(undo, name, attached[name], waiting, self.plan.path + LINK)
-            elif move.updated:
+            elif any(isinstance(attachment, Link) for attachment in move.updated):
                 self.work.pinned.append(self.plan.path + LINK)
 
     def _update(self, undo: ExitStack, move: Move) -> None:
@@ -213,7 +216,7 @@ class _Swap:
             undo.callback(_put_back, staged, place, before, self.old.mark)
 
 
-def _take_back(link: Link, old: Program, new: Program) -> None:
+def _take_back(link: Attachment, old: Program, new: Program) -> None:
     """Give a link its old program again; whoever has changed it meanwhile has the last word."""
     with suppress(BpfError):
         link.update(old, old=new)

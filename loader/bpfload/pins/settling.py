@@ -33,6 +33,9 @@ def settle(path: str, others: Collection[Pin]) -> list[Pin]:
         removed += _settle_link(path, ids, other_ids)
         links = staging.links_at(path + LINK, ids | other_ids)
     _take_back(links, programs, others, other_ids)
+    for other in others:
+        if other.id in other_ids and identify(other.path) is not None:
+            _take_back_unlinked(other, programs)
     kept = {pin.id for pin in links}
     removed += _settle_maps(path, programs, others)
     if os.path.isdir(path):
@@ -72,6 +75,23 @@ def _take_back(links: list[Pin], programs: list[Pin], others: Collection[Pin], o
         other = next(pin for pin in others if pin.id == link.prog_id)
         with Link.from_pin(link.path) as attached, Program.from_pin(own.path) as back, Program.from_pin(other.path) as now:
             attached.update(back, old=now)
+
+
+def _take_back_unlinked(other: Pin, programs: list[Pin]) -> None:
+    """Have attachments without a link run the programs of PATH; those of a program that PATH doesn't have go."""
+    from bpfload.objects.program import Program
+    from bpfload.pins import unlinked
+
+    own = next((pin for pin in programs if os.path.basename(pin.path) == os.path.basename(other.path)), None)
+    own = programs[0] if len(programs) == 1 else own
+    with Program.from_pin(other.path) as now:
+        for attachment in unlinked.attachments_of(now):
+            with attachment:
+                if own is None:
+                    attachment.detach()
+                    continue
+                with Program.from_pin(own.path) as back:
+                    attachment.update(back, old=now)
 
 
 def _program_of(link: Pin, programs: list[Pin]) -> Pin | None:

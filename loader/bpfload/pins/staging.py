@@ -141,7 +141,9 @@ def clean(path: str) -> list[Pin]:
         from bpfload.pins import settling
 
         return settling.settle(path, programs)
-    removed = _detach_links(path + LINK, {program.id for program in programs})
+    removed = detach_links(path + LINK, {program.id for program in programs})
+    for program in programs:
+        _detach_unlinked(program)
     if os.path.lexists(staged_maps):
         removed += remove_all(staged_maps)
     removed += remove_maps(path, marked_maps(path, programs))[0]
@@ -151,7 +153,17 @@ def clean(path: str) -> list[Pin]:
     return removed
 
 
-def _detach_links(place: str, programs: set[int]) -> list[Pin]:
+def _detach_unlinked(pin: Pin) -> None:
+    """Take a program off where it was attached without a link before its load was killed."""
+    from bpfload.objects.program import Program
+    from bpfload.pins import unlinked
+
+    with Program.from_pin(pin.path) as program:
+        if program.info().type in unlinked.TYPES:
+            unlinked.detach_all(program)
+
+
+def detach_links(place: str, programs: set[int]) -> list[Pin]:
     """Take away the links of these programs, by id, that are pinned at `place`, or in it where it is a directory of them."""
     links = links_at(place, programs)
     removed = [each for link in links for each in remove_pin(link)]

@@ -13,7 +13,7 @@ from bpfload.links import Target, attaches_by_itself, hook_of
 from bpfload.pins.choosing import Wish
 
 if TYPE_CHECKING:
-    from bpfload.objects.link import Link
+    from bpfload.objects.attachment import Attachment
     from bpfload.objects.link_info import LinkInfo
     from bpfload.pins.earlier import EarlierProgram
     from bpfload.spec import ProgramSpec
@@ -36,12 +36,13 @@ _MULTI_RETURN = 1  # BPF_F_KPROBE_MULTI_RETURN, BPF_F_UPROBE_MULTI_RETURN
 class Move:
     """What one program of the new version is to do. `old`: the program whose place it takes, if there is one.
 
-    `updated`: the old links that get the new program in place. `wish`: where to attach it anew instead; the old links go then.
+    `updated`: the old attachments that get the new program in place. `wish`: where to attach it anew
+    instead; the old links go then.
     """
 
     spec: ProgramSpec
     old: EarlierProgram | None
-    updated: tuple[Link, ...] = ()
+    updated: tuple[Attachment, ...] = ()
     wish: Wish | None = None
 
 
@@ -50,8 +51,11 @@ def move_of(program: ProgramSpec, old: EarlierProgram | None, wish: Wish | None)
 
     Raises UsageError where neither says it: the kernel doesn't tell everything of a link.
     """
-    if old is None or not old.links:
+    if old is None:
         return Move(program, old, wish=wish)
+    if not old.links:
+        unlinked = _without_link(old)
+        return Move(program, old, unlinked) if unlinked else Move(program, old, wish=wish)
     infos = [link.info(arrays=True) for link in old.links]
     in_place = all(info.type in _UPDATED_IN_PLACE for info in infos)
     if in_place and len(infos) == 1 and _same_direction(infos[0], program) and (wish is None or _same_place(infos[0], wish)):
@@ -59,6 +63,12 @@ def move_of(program: ProgramSpec, old: EarlierProgram | None, wish: Wish | None)
     if wish is None:
         wish = _where_it_is(program, infos)
     return Move(program, old, wish=wish)
+
+
+def _without_link(old: EarlierProgram) -> tuple[Attachment, ...]:
+    from bpfload.pins import unlinked
+
+    return tuple(unlinked.attachments_of(old.program)) if old.info.type in unlinked.TYPES else ()
 
 
 def _same_direction(info: LinkInfo, program: ProgramSpec) -> bool:
