@@ -29,7 +29,9 @@ def unload(path: str | os.PathLike[str]) -> Unloaded:
 
     left = tuple(leave(chained))
     programs = sorted({holder.program for holder in done.holders})
-    return replace(done, chains=left, holders=tuple(remaining_holders(programs)))
+    # Links whose pins went just now are on their way out.
+    ending = {holder.id for holder in done.holders if holder.kind == "link" and holder.name and not os.path.lexists(holder.name)}
+    return replace(done, chains=left, holders=tuple(remaining_holders(programs, ending)))
 
 
 def _belongs_to_a_dispatcher(path: str, inner: str) -> PinError:
