@@ -32,6 +32,7 @@ bpfload loads BPF objects, pins them, and shows what is in the kernel.
   bpfload cgroup | feature | token         what is attached to cgroups; what the kernel can do; what it delegates
   bpfload inspect OBJECT.bpf.o             what is in an object file
   bpfload check OBJECT.bpf.o…              would this kernel load each program?
+  bpfload graph | top                      all of it as a picture; what is busy
   bpfload batch file FILE                  many commands at once
   bpfload completion bash | zsh | fish     for the shell's configuration
   bpfload version
@@ -45,9 +46,11 @@ everything.
   bpfload prog [{{ show | list }} [PROG]]           programs, all or some
   bpfload prog dump xlated PROG [file FILE]       their instructions, written to a file
   bpfload prog dump xlated PROG [opcodes] [linum] … shown, with the bytes, with files and line numbers
-  bpfload prog dump xlated PROG visual            … as a graph of the control flow, in DOT
+  bpfload prog dump xlated PROG visual [svg]      … as a graph of the control flow, in DOT or as a picture
+  bpfload prog dump jited PROG [file FILE]        the machine code made of them, written to a file
+  bpfload prog dump jited PROG [opcodes] [linum]  … shown; takes the capstone package (pip install 'bpfload[jit]')
   bpfload prog pin PROG PATH                      pin one
-  bpfload prog tracelog                           what bpf_printk() prints, until interrupted
+  bpfload prog tracelog [PROG]                    what bpf_printk() prints, until interrupted: all, or one program's
   bpfload prog tracelog {{ stdout | stderr }} PROG  what one program has printed to its own streams (Linux 6.17)
 
   {_PROGRAM}
@@ -69,7 +72,10 @@ everything.
   bpfload map pin MAP PATH                        pin one
   bpfload map freeze MAP                          make it read-only for user space, for good
   bpfload map event_pipe MAP [cpu N index M]      the events of a perf_event_array
-  bpfload map watch MAP                           events of ring and perf buffers by type; other maps as they change
+  bpfload map watch MAP [type STRUCT] [btf FILE] [count N] [seconds S] [quiet]
+                                                  events of a ring or perf buffer as they come, by their type
+  bpfload map watch MAP [interval S] [count N] [seconds S]
+                                                  what is in any other map, as it changes, with rates
 
   {_MAP}
   {_PROGRAM}
@@ -198,6 +204,27 @@ Without NAME it is the object's first program.
 
 One command a line, without the word bpfload; "#" begins a comment, a backslash at its end continues a line, quotation marks keep
 blanks in a word. The options stand on bpfload's own command line.
+
+""",
+    "graph": f"""\
+  bpfload graph [dot | svg | mermaid]             programs, maps, links, pins, devices, cgroups, processes: who holds what
+  bpfload graph [dot | svg | mermaid] THING…      what belongs together with these
+
+  THING := {{ prog PROG | map MAP | link LINK | dev IF }}
+  {_PROGRAM}
+  {_MAP}
+  {_LINK}
+
+svg takes graphviz; -j gives nodes and edges.
+
+""",
+    "top": """\
+  bpfload top [sort COLUMN] [interval S] [count N] [rows N]
+                                                  programs by run time and calls, live (pip install 'bpfload[top]')
+
+  COLUMN := { cpu | rate | each | time | calls | name | id }
+
+On a terminal c r e t a n i choose the column, q ends it. Through a pipe it prints a table each interval, with -j a line of JSON.
 
 """,
     "completion": """\
