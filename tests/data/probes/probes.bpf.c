@@ -7,6 +7,10 @@
 #include <bpf/bpf_tracing.h>
 #include <bpf/usdt.bpf.h>
 
+#ifndef bpf_ksym_exists
+#define bpf_ksym_exists(symbol) (!!(symbol))
+#endif
+
 int hits = 0;
 int argument_count = -1;
 long arguments[4] = {};
@@ -73,12 +77,21 @@ int on_uretprobes(void *ctx)
 	return counted(ctx);
 }
 
-extern bool bpf_session_is_return(void) __ksym __weak;
+/* It takes the context since Linux 7.0. */
+extern bool bpf_session_is_return___bare(void) __ksym __weak;
+extern bool bpf_session_is_return___context(void *ctx) __ksym __weak;
+
+static __always_inline bool at_return(void *ctx)
+{
+	if (bpf_ksym_exists(bpf_session_is_return___context))
+		return bpf_session_is_return___context(ctx);
+	return bpf_ksym_exists(bpf_session_is_return___bare) && bpf_session_is_return___bare();
+}
 
 SEC("?uprobe.session")
 int on_session(void *ctx)
 {
-	if (bpf_session_is_return && bpf_session_is_return())
+	if (at_return(ctx))
 		returns++;
 	counted(ctx);
 	return 0;
@@ -135,7 +148,7 @@ int on_kretprobes(void *ctx)
 SEC("?kprobe.session")
 int on_kprobe_session(void *ctx)
 {
-	if (bpf_session_is_return && bpf_session_is_return())
+	if (at_return(ctx))
 		returns++;
 	counted(ctx);
 	return 0;
