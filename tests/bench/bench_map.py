@@ -35,7 +35,12 @@ def main(*, quick: bool) -> None:
         _kernel(maps["no BTF"], count)
         for name, item in maps.items():
             for flags, form in ((("-j",), "JSON"), ((), "text"), (("-p",), "pretty JSON")):
-                _dump(f"map dump of {count} elements, key 4, value 8 bytes, {name}, {form}", item, flags, 1 if quick else 3)
+                _dump(
+                    f"map dump of {count} elements, key 4, value 8 bytes, {name}, {form}",
+                    item,
+                    flags,
+                    3 if form == "JSON" and not quick else 1,
+                )
 
 
 def _plain(count: int) -> Map:
