@@ -73,7 +73,8 @@ def test_a_tracepoint_counts_system_calls(programs: Callable[..., Object], trace
     live.set_value("only_pid", traced.pid)
     with live.program().attach(Target(cookie=7)) as link:
         info = link.info(arrays=True)
-        assert info.fields["tp_name"] == "sys_enter_getpgid"
+        if not why_missing("perf_event_info", since="6.6"):
+            assert info.fields["tp_name"] == "sys_enter_getpgid"
         traced.round()
         assert (_hits(live), live.value("cookie")) == (1, 7)
         link.pin(bpffs / "link")
