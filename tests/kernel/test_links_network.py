@@ -722,7 +722,7 @@ def connected() -> tuple[socket.socket, socket.socket]:
     return client, accepted
 
 
-@pytest.mark.needs_feature("sockmap")
+@pytest.mark.needs_feature("sockmap_verdict_alone")
 @pytest.mark.parametrize("link", [True, False])
 def test_a_verdict_over_the_streams_of_a_sockmap(netns: VethPair, stack: ExitStack, link: bool) -> None:
     sockets = stack.enter_context(Map(bpf.map_create(consts.BPF_MAP_TYPE_SOCKMAP, 4, 8, 2)))

@@ -53,11 +53,14 @@ def attach(program: KernelObject, spec: ProgramSpec, target: Target) -> Attachme
 
 
 def find(program: KernelObject, spec: ProgramSpec, target: Target) -> Attachment | None:
-    """Return the attachment of this program to the map behind `target.map_fd`; None if there is none."""
+    """Return the attachment of this program to the map behind `target.map_fd`; None if there is none.
+
+    Before Linux 5.17 the kernel can't be asked, and the caller is believed.
+    """
     from bpfload.links.fallback import attached_programs, program_id
 
     attach_type, ident = _attach_type(spec, target), program_id(program)
-    if ident not in attached_programs(target.map_fd, attach_type, lambda: 0):
+    if ident not in attached_programs(target.map_fd, attach_type, lambda: ident):
         return None
     return _attachment(program, target.map_fd, attach_type)
 
