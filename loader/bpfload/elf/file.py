@@ -61,14 +61,14 @@ _MACHINES = {"x64": "x86-64", "x86": "x86 (32 bit)", "AArch64": "arm64"}
 
 
 class Section:
-    """One row of the section header table. `name`: None if it has no valid one. `offset`, `size`: bytes in the file."""
+    """One row of the section header table. `name`: None if it has no valid one. `offset`, `size`, `align`: bytes in the file."""
 
-    __slots__ = ("entry_size", "flags", "index", "info", "link", "name", "offset", "size", "type")
+    __slots__ = ("align", "entry_size", "flags", "index", "info", "link", "name", "offset", "size", "type")
 
     def __init__(self, index: int, name: str | None, row: tuple[int, ...]) -> None:
         self.index = index
         self.name = name
-        _, self.type, self.flags, _, self.offset, self.size, self.link, self.info, _, self.entry_size = row
+        _, self.type, self.flags, _, self.offset, self.size, self.link, self.info, self.align, self.entry_size = row
 
     @property
     def label(self) -> str:
