@@ -83,7 +83,7 @@ def replace(
         swap = _Swap(plan, old, moves, loaded, kept)
         pinned = swap.run(stack, undo)
         attached = tuple(move.spec.name for move in moves if move.updated or move.wish)
-        notes = (*loaded.notes, *(idle(programs, plan.wishes) if attaching and not attached else ()))
+        notes = (*loaded.notes, *swap.notes, *(idle(programs, plan.wishes) if attaching and not attached else ()))
         return Deployed(tuple(pinned), attached, notes, tuple(kept), old.program_ids)
 
 
@@ -108,6 +108,7 @@ class _Swap:
         # A directory stays one; the links of several programs can't all be PATH_link.
         self.work = Publication(plan.path, old.is_directory or len(loaded.programs) > 1)
         self.maps_directory = plan.maps_directory or old.maps_directory
+        self.notes: tuple[str, ...] = ()
 
     def run(self, stack: ExitStack, undo: ExitStack) -> list[str]:
         """Do it; return the pins. `stack`: closes what is attached; `undo`: what is to be done if it fails."""
@@ -125,10 +126,20 @@ class _Swap:
                 self._update(undo, move)
             exchange(self.work.staged, path, path + SET_ASIDE)
             undo.pop_all()
+            self._let_go(unused)
+        return self.work.pinned
+
+    def _let_go(self, unused: list[str]) -> None:
+        """Take away what is left of the old version; the new one is in place, whatever happens here."""
+        try:
             for pin in unused:
                 _forget(pin)
-            staging.clean(path)
-        return self.work.pinned
+            staging.clean(self.plan.path)
+        except (BpfError, OSError) as error:
+            words = str(error).partition("\n")[0]
+            self.notes = (
+                f"the new version is in place, but not all of the old is gone; the next command there retries: {words}",
+            )
 
     def _check_unchanged(self) -> None:
         """Check that nobody else has replaced or unloaded it since it was looked at."""

@@ -15,14 +15,14 @@ from __future__ import annotations
 import os
 from collections.abc import Collection
 
-from bpfload.objects.bpffs import Pin, identify, pins
+from bpfload.objects.bpffs import Pin, identify
 from bpfload.objects.paths import LINK, SET_ASIDE, STAGED, STAGED_LINK, STAGED_MAPS
 from bpfload.pins import staging
 
 
 def settle(path: str, others: Collection[Pin]) -> list[Pin]:
     """Follow the rules; return the pins that are gone. `others`: programs under the staging name. Called under the lock."""
-    present = staging.pins_at(path)
+    present = staging.all_pins_at(path)
     programs = [pin for pin in present if pin.kind == "program"]
     ids = {pin.id for pin in programs}
     other_ids = {pin.id for pin in others} - ids
@@ -31,7 +31,7 @@ def settle(path: str, others: Collection[Pin]) -> list[Pin]:
         links = [pin for pin in present if pin.kind == "link"]
     else:
         removed += _settle_link(path, ids, other_ids)
-        links = staging.links_at(path + LINK, ids | other_ids)
+        links = [pin for pin in staging.all_pins_at(path + LINK) if pin.kind == "link" and pin.prog_id in ids | other_ids]
     _take_back(links, programs, others, other_ids)
     for other in others:
         if other.id in other_ids and identify(other.path) is not None:
@@ -112,7 +112,7 @@ def _settle_maps(path: str, programs: list[Pin], others: Collection[Pin]) -> lis
     own_time = {staging.same_mark(pin.mtime, directory=True) for pin in programs}
     strangers = [pin for pin in others if staging.same_mark(pin.mtime, directory=True) not in own_time]
     removed += staging.remove_maps(path, [pin for pin in staging.marked_maps(path, strangers) if _outside(pin.path, path)])[0]
-    waiting = list(pins(path + STAGED_MAPS)) if os.path.isdir(path + STAGED_MAPS) else []
+    waiting = staging.all_pins_at(path + STAGED_MAPS)
     if not waiting:
         return removed
     used = _maps_of(programs)

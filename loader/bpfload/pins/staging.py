@@ -136,7 +136,7 @@ def clean(path: str) -> list[Pin]:
     if not any(os.path.lexists(path + suffix) for suffix in _SUFFIXES):
         return []
     staged, staged_maps = path + STAGED, path + STAGED_MAPS
-    programs = [pin for place in (staged, aside) if os.path.lexists(place) for pin in pins_at(place) if pin.kind == "program"]
+    programs = [pin for place in (staged, aside) for pin in all_pins_at(place) if pin.kind == "program"]
     if os.path.lexists(path):
         from bpfload.pins import settling
 
@@ -177,6 +177,16 @@ def links_at(place: str, programs: Collection[int]) -> list[Pin]:
     return [pin for pin in pins_at(place) if pin.kind == "link" and pin.prog_id in programs]
 
 
+def directories_of(maps: list[Pin]) -> list[str]:
+    """Return the directories that hold nothing but these pins, which `remove_maps` will remove."""
+    found = []
+    for directory in sorted({os.path.dirname(pin.path) for pin in maps}):
+        ours = sorted(os.path.basename(pin.path) for pin in maps if os.path.dirname(pin.path) == directory)
+        if sorted(os.listdir(directory)) == ours and not os.path.ismount(directory):
+            found.append(directory)
+    return found
+
+
 def remove_maps(path: str, maps: list[Pin]) -> tuple[list[Pin], list[str]]:
     """Remove the pins of maps of the load at `path`, and the directories that hold nothing else; return both.
 
@@ -205,6 +215,17 @@ def pins_at(path: str) -> list[Pin]:
         return list(pins(path))
     found = identify(path)
     return [found] if found else []
+
+
+def all_pins_at(path: str) -> list[Pin]:
+    """Return the same, and raise PinError where something there can't be told: nothing may be concluded from its absence."""
+    found = pins_at(path)
+    there = list(files(path)) if os.path.isdir(path) else [path] if os.path.lexists(path) else []
+    unknown = [place for place in there if place not in {pin.path for pin in found} and os.path.lexists(place)]
+    if unknown:
+        hint = "What a killed command left there is looked at before anything is taken away: run the command again, as root."
+        raise PinError(f"{unknown[0]} can't be opened", path=unknown[0], hint=hint, errno_code=errno.EACCES)
+    return found
 
 
 def remove_all(path: str, kept_links: Collection[int] = ()) -> list[Pin]:
