@@ -28,7 +28,7 @@ COMMANDS = CommandTable(
         ("load", f"{_HERE}.load:command"),
         ("unload", f"{_HERE}.unload:unload"),
         ("attach", f"{_HERE}.attach:command"),
-        ("detach", f"{_HERE}.detach:command"),
+        ("detach", f"{_HERE}.attach:detach_command"),
         ("apply", f"{_HERE}.apply:command"),
         ("inspect", f"{_HERE}.inspect:command"),
         ("check", f"{_HERE}.check:check"),

@@ -28,6 +28,7 @@ bpfload loads BPF objects, pins them, and shows what is in the kernel.
 
   bpfload OBJECT.bpf.o PATH [--dev IF] …   load an object file, attach it, pin it at PATH
   bpfload unload PATH…                     take it away again
+  bpfload attach | detach                  what is loaded already, on hooks and off
   bpfload prog | map | link | btf | net    what is in the kernel
   bpfload cgroup | feature | token         what is attached to cgroups; what the kernel can do; what it delegates
   bpfload inspect OBJECT.bpf.o             what is in an object file
@@ -50,10 +51,27 @@ everything.
   bpfload prog dump jited PROG [file FILE]        the machine code made of them, written to a file
   bpfload prog dump jited PROG [opcodes] [linum]  … shown; takes the capstone package (pip install 'bpfload[jit]')
   bpfload prog pin PROG PATH                      pin one
+  bpfload prog {{ load | loadall }} OBJECT.bpf.o PATH [type TYPE] [map {{ idx N | name NAME }} MAP] [pinmaps DIR] [autoattach]
+                                  [{{ offload_dev | xdpmeta_dev }} IF] [kernel_btf FILE]
+                                                  load an object file and pin its first program at PATH, or all in PATH
+  bpfload prog {{ attach | detach }} PROG {{ sk_msg_verdict | sk_skb_verdict | sk_skb_stream_verdict | sk_skb_stream_parser }} MAP
+                                                  a program that sees what the sockets in a map send or receive
+  bpfload prog {{ attach | detach }} PROG flow_dissector
+                                                  … that takes packets of this network namespace apart
+  bpfload prog run PROG [data_in FILE] [data_out FILE] [data_size_out BYTES] [ctx_in FILE] [ctx_out FILE] [ctx_size_out BYTES]
+                        [repeat N]                run one on a packet, a context (-: standard input, output)
+  bpfload prog profile PROG [duration SECONDS] METRIC…
+                                                  count what the processor does in it, up to 4 metrics; until interrupted
   bpfload prog tracelog [PROG]                    what bpf_printk() prints, until interrupted: all, or one program's
   bpfload prog tracelog {{ stdout | stderr }} PROG  what one program has printed to its own streams (Linux 6.17)
 
   {_PROGRAM}
+  {_MAP}
+  METRIC := {{ cycles | instructions | l1d_loads | llc_misses | itlb_misses | dtlb_misses }}
+
+load and loadall are bpftool's: one pin for each program, or with autoattach for the link of each that attaches by what SEC()
+says. type: what all programs are, instead of what SEC() says. map: use a map that is there instead of a new one; idx counts the
+object's maps from 0. `bpfload OBJECT.bpf.o PATH` does more: it attaches, sets globals, replaces what is there.
 
 """,
     "map": f"""\
@@ -97,8 +115,12 @@ name, an address (10.0.0.1, fe80::1, a MAC; 10.0.0.0/8 in an lpm_trie), text for
   bpfload link [{{ show | list }} [LINK]]           links, all or one
   bpfload link pin LINK PATH                      pin it
   bpfload link detach LINK                        detach it from its hook, whoever else holds it
+  bpfload link update LINK NEW [old NEW]          put another program in its place, in one step; only if it has `old` now
 
+  NEW  := {{ PROG | map MAP }}, the latter for struct_ops
   {_LINK}
+  {_PROGRAM}
+  {_MAP}
 
 """,
     "btf": f"""\
@@ -114,10 +136,16 @@ name, an address (10.0.0.1, fe80::1, a MAC; 10.0.0.0/8 in an lpm_trie), text for
 
 """,
     "gen": """\
+  bpfload gen object OUTPUT OBJECT.bpf.o…          link object files into one
+  bpfload gen skeleton OBJECT.bpf.o [name NAME]    a Python module with the object in it: its programs, maps and variables by name
+                                                  and type
+  bpfload gen subskeleton OBJECT.bpf.o [name NAME]
+                                                  the same for an object that somebody else has loaded
   bpfload gen min_core_btf KERNEL OUTPUT OBJECT.bpf.o…
                                                   the few types of a kernel's BTF that these objects' CO-RE relocations need
 
-KERNEL is a BTF file, such as /sys/kernel/btf/vmlinux, or a kernel image with a .BTF section.
+KERNEL is a BTF file, such as /sys/kernel/btf/vmlinux, or a kernel image with a .BTF section. NAME is what the classes are named
+after, if not the file.
 
 """,
     "net": f"""\
@@ -260,6 +288,22 @@ arrays; NAME may be a part of it: limits.burst, ports[2].
 """,
     "unload": """\
   bpfload unload PATH…                            detach what is attached there, remove the pins, say what remains
+
+""",
+    "attach": f"""\
+  bpfload attach PATH… [OPTIONS]                  attach programs that are pinned there, or in that directory
+  bpfload attach PROG… [OPTIONS]                  attach programs that are loaded
+
+The link is pinned at PATH_link, where `bpfload unload PATH` finds it, or where --pin says.
+
+  {_PROGRAM}
+
+""",
+    "detach": f"""\
+  bpfload detach PATH… [--dry-run]                take programs off wherever they are attached; they stay loaded
+  bpfload detach PROG… [--dry-run]
+
+  {_PROGRAM}
 
 """,
     "inspect": """\

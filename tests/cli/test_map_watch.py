@@ -29,6 +29,20 @@ pytestmark = [pytest.mark.needs_root, pytest.mark.usefixtures("nothing_left_behi
 PACKET = bytes(64)
 
 
+_running: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def none_goes_on() -> Iterator[None]:
+    """Kill the commands that a failing test has left running."""
+    yield
+    while _running:
+        process = _running.pop()
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
 class Stream:
     """A command that prints on: its lines, until it is told to stop."""
 
@@ -40,6 +54,7 @@ class Stream:
             stderr=subprocess.PIPE,
             text=True,
         )
+        _running.append(self.process)
 
     def stop(self, number: int = signal.SIGINT) -> tuple[int, str, str]:
         self.process.send_signal(number)

@@ -203,15 +203,18 @@ def test_a_map_of_programs_holds_it(bpffs: Path) -> None:
         assert (holder.kind, holder.id) == ("map", ident)
 
 
-def test_a_device_holds_it_without_a_link(bpffs: Path, veth: VethPair) -> None:
+def test_an_attachment_without_a_link_ends(bpffs: Path, veth: VethPair) -> None:
     with small_program() as program:
+        ident = program.info().id
         pins.publish(str(bpffs / "p"), {"small": program})
     run("ip", "link", "set", "dev", veth.device, "xdp", "pinned", bpffs / "p")
-    try:
-        (holder,) = pins.unload(bpffs / "p").holders
-        assert (holder.kind, holder.name) == ("device", veth.device)
-    finally:
-        run("ip", "link", "set", "dev", veth.device, "xdp", "off")
+    planned = pins.unload(bpffs / "p", dry_run=True)
+    assert [each.program for each in planned.detached] == [ident]
+    assert "xdp" in run("ip", "link", "show", "dev", veth.device).stdout
+    done = pins.unload(bpffs / "p")
+    assert done.detached == planned.detached
+    assert (done.gone, done.holders) == ((ident,), ())
+    assert "xdp" not in run("ip", "link", "show", "dev", veth.device).stdout
 
 
 def test_the_own_process_holds_it(bpffs: Path) -> None:

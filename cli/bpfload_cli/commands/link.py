@@ -8,9 +8,10 @@ from contextlib import ExitStack
 from bpfload.errors import KernelError
 from bpfload.inspect import links
 from bpfload.inspect.owners import holders
+from bpfload.objects.base import KernelObject
 from bpfload_cli.app import CommandTable
 from bpfload_cli.grammar import Words
-from bpfload_cli.selecting import one_link
+from bpfload_cli.selecting import one_link, one_map, one_program
 from bpfload_cli.session import Session
 
 
@@ -49,6 +50,25 @@ def detach(session: Session, words: Words) -> None:
     session.done()
 
 
+def update(session: Session, words: Words) -> None:
+    """Put another program (of a struct_ops link: another map) in the place of what a link has, in one step."""
+    with ExitStack() as stack:
+        link = one_link(words, stack)
+        new = _replacement(words, stack)
+        old = _replacement(words, stack) if words and words.keyword(("old",), "the word 'old'") else None
+        words.end()
+        link.update(new, old=old)
+    session.done()
+
+
+def _replacement(words: Words, stack: ExitStack) -> KernelObject:
+    """Read a program, or the word "map" and a map."""
+    if words.peek() == "map":
+        words.take("the word 'map'")
+        return one_map(words, stack)
+    return one_program(words, stack)
+
+
 def _explain(error: KernelError) -> KernelError:
     """Say what to do about a link that can't be detached."""
     if error.errno == errno.EOPNOTSUPP:
@@ -78,5 +98,6 @@ command = CommandTable(
         ("help", usage),
         ("pin", pin),
         ("detach", detach),
+        ("update", update),
     ),
 )

@@ -12,7 +12,7 @@ from bpfload.pins.holding import remaining_holders
 from bpfload.pins.removal import Unloaded
 
 
-def unload(path: str | os.PathLike[str]) -> Unloaded:
+def unload(path: str | os.PathLike[str], *, dry_run: bool = False) -> Unloaded:
     """Do what `bpfload.unload` does, and take the programs out of the chains of this network namespace.
 
     Raises what it raises, and PinError for a path that belongs to a dispatcher.
@@ -21,7 +21,16 @@ def unload(path: str | os.PathLike[str]) -> Unloaded:
     place = os.path.abspath(os.fspath(path))
     if place.startswith(f"{state}dispatch-") and os.path.lexists(place):
         raise _belongs_to_a_dispatcher(place, place[len(state) :])
-    done = removal.unload(path)
+    return _out_of_chains(removal.unload(path, dry_run=dry_run))
+
+
+def unload_program(ident: int, *, dry_run: bool = False) -> Unloaded:
+    """Do what `bpfload.pins.removal.unload_program` does, and take the program out of the chains of this network namespace."""
+    return _out_of_chains(removal.unload_program(ident, dry_run=dry_run))
+
+
+def _out_of_chains(done: Unloaded) -> Unloaded:
+    state = protocol.state_directory() + "/"
     chained = sorted({holder.program for holder in done.holders if holder.name.startswith(f"{state}dispatch-")})
     if not chained:
         return done
@@ -31,7 +40,9 @@ def unload(path: str | os.PathLike[str]) -> Unloaded:
     programs = sorted({holder.program for holder in done.holders})
     # Links whose pins went just now are on their way out.
     ending = {holder.id for holder in done.holders if holder.kind == "link" and holder.name and not os.path.lexists(holder.name)}
-    return replace(done, chains=left, holders=tuple(remaining_holders(programs, ending)))
+    holders = tuple(remaining_holders(programs, ending))
+    held = {holder.program for holder in holders}
+    return replace(done, chains=left, holders=holders, gone=done.gone + tuple(each for each in programs if each not in held))
 
 
 def _belongs_to_a_dispatcher(path: str, inner: str) -> PinError:
