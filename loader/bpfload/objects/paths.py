@@ -20,6 +20,9 @@ STAGED_MAPS = "_bpfload_maps"
 STAGED_LINK = "_bpfload_link"
 #: The old version for a moment, on kernels that can't exchange two names.
 SET_ASIDE = "_bpfload_old"
+#: What a load says of the file that declared it (`bpfload.state`): a symbolic link; and that link until it takes its place.
+APPLIED = "_bpfload_applied"
+APPLYING = "_bpfload_record"
 #: What the link of a program is called: like the program's pin, with this behind it.
 LINK = "_link"
 
@@ -135,7 +138,7 @@ def check_name(path: str) -> None:
         raise PinError(
             f"the name is too long: {len(name)} characters, {room} are possible", path=path, errno_code=errno.ENAMETOOLONG
         )
-    for suffix in (STAGED, STAGED_MAPS, STAGED_LINK, SET_ASIDE):
+    for suffix in (STAGED, STAGED_MAPS, STAGED_LINK, SET_ASIDE, APPLIED, APPLYING):
         if name.endswith(suffix):
             hint = f"What ends in {suffix} is a load that isn't finished, and is taken away."
             raise PinError(f"{name!r} can't be a pin's name", path=path, hint=hint)

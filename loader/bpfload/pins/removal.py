@@ -60,6 +60,8 @@ def unload(path: str | os.PathLike[str], *, dry_run: bool = False) -> Unloaded:
             done = Unloaded(place, ())
         else:
             raise _nothing_there(place)
+        if not dry_run:
+            _forget_record(place)
     return replace(done, leftovers=tuple(leftovers)) if dry_run else _wait(done, leftovers)
 
 
