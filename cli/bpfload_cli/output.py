@@ -45,10 +45,15 @@ def hex_lines(data: bytes) -> str:
 
 def json_text(value: Any, *, pretty: bool = False, depth: int = 0) -> str:
     """Return plain data as JSON: compact, or `pretty` with members one a line and elements side by side."""
-    if isinstance(value, str):
-        import json
+    from json.encoder import JSONEncoder, encode_basestring
 
-        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str):
+        return encode_basestring(value)
+    if not pretty and isinstance(value, (dict, list)):
+        try:
+            return JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode(value)
+        except ValueError:  # a number that is none, which JSON has no word for
+            pass
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -63,7 +63,8 @@ class ProgramSpec(Record):
     `sec`: the row of the SEC() table that its section matches, or None. `type`, `attach_type`: numbers (enum bpf_prog_type,
     bpf_attach_type). `attach_target`: what SEC() or the caller names to attach to ("sys_enter", "bpf_prog_load", "") .
     `autoload`: False for "?" sections. `is_global`: global symbol (a global subprogram is verified on its own); `hidden`: ELF
-    visibility hidden or internal, which makes it static for the verifier. `flags`: BPF_F_* for BPF_PROG_LOAD.
+    visibility hidden or internal, which makes it static for the verifier. `flags`: BPF_F_* for BPF_PROG_LOAD. `ifindex`: of the
+    network card that it runs on, or is bound to.
     """
 
     name: str
@@ -81,6 +82,7 @@ class ProgramSpec(Record):
     attach_target: str = ""
     autoload: bool = True
     flags: int = 0
+    ifindex: int = 0
     exception_callback: str = ""
 
     @property

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from struct import pack
 
-from bench.measure import Times, alternately, process_times, row, section
+from bench.measure import Times, alternately, peak, process_times, row, section
 from bpfload.abi import consts
 from bpfload.btf.writer import BtfBuilder
 from bpfload.objects import Map
@@ -93,16 +91,5 @@ def _dump(heading: str, item: Map, flags: Sequence[str], times: int) -> None:
         if peer:
             row("bpftool", found[1])
         row("bpfload", found[0], found[1] if peer else None, "of bpftool; wanted: at most 0.5" if peer else "")
-        print(f"  {'peak memory':<44}{_peak([*ours, *words]) / 1024:9.1f} MiB", end="")
-        print(f"  (bpftool {_peak([peer, *words]) / 1024:.1f} MiB)" if peer else "", flush=True)
-
-
-def _peak(command: Sequence[str]) -> int:
-    """Return the largest resident size of a command, in KiB: asked of a process of its own, whose only child it is."""
-    script = (
-        "import resource, subprocess, sys;"
-        "subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True);"
-        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-    )
-    done = subprocess.run([sys.executable, "-c", script, *command], capture_output=True, text=True, check=True)
-    return int(done.stdout)
+        print(f"  {'peak memory':<44}{peak([*ours, *words]) / 1024:9.1f} MiB", end="")
+        print(f"  (bpftool {peak([peer, *words]) / 1024:.1f} MiB)" if peer else "", flush=True)

@@ -6,6 +6,7 @@ import contextlib
 import resource
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -28,6 +29,17 @@ def process_times(command: Sequence[str]) -> Times:
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}: {done.stderr.decode(errors='replace').strip()}")
     return Times(elapsed, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+
+
+def peak(command: Sequence[str]) -> int:
+    """Return the largest resident size of a command, in KiB: asked of a process of its own, whose only child it is."""
+    script = (
+        "import resource, subprocess, sys;"
+        "subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True);"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *command], capture_output=True, text=True, check=True)
+    return int(done.stdout)
 
 
 def alternately(count: int, *sides: Callable[[], Times]) -> list[Times]:

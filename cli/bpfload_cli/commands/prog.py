@@ -18,7 +18,7 @@ def show(session: Session, words: Words) -> None:
 
     if not words:
         held = holders("program", pins=session.bpffs)
-        session.show((programs.view(program, held) for program in programs.every()), PROGRAM)
+        session.show(programs.every_view(held), PROGRAM)
         return
     with ExitStack() as stack:
         found = find_programs(words, stack, last=True)
@@ -44,6 +44,48 @@ def pin(session: Session, words: Words) -> None:
         pin_object(session, program, path)
 
 
+def load(session: Session, words: Words) -> None:
+    """Load an object file and pin its first program."""
+    from bpfload_cli.commands import prog_load
+
+    prog_load.load(session, words, all_programs=False)
+
+
+def loadall(session: Session, words: Words) -> None:
+    """Load an object file and pin all of its programs in a directory."""
+    from bpfload_cli.commands import prog_load
+
+    prog_load.load(session, words, all_programs=True)
+
+
+def attach(session: Session, words: Words) -> None:
+    """Attach a program to a sockmap, or as flow dissector."""
+    from bpfload_cli.commands import prog_attach
+
+    prog_attach.attach(session, words)
+
+
+def detach(session: Session, words: Words) -> None:
+    """Detach it again."""
+    from bpfload_cli.commands import prog_attach
+
+    prog_attach.detach(session, words)
+
+
+def run(session: Session, words: Words) -> None:
+    """Run a program on data of one's own."""
+    from bpfload_cli.commands import prog_run
+
+    prog_run.run(session, words)
+
+
+def profile(session: Session, words: Words) -> None:
+    """Count what happens in the processor while a program runs."""
+    from bpfload_cli.commands import prog_profile
+
+    prog_profile.profile(session, words)
+
+
 def tracelog(session: Session, words: Words) -> None:
     """Print what programs print."""
     from bpfload_cli.commands import tracelog as module
@@ -66,6 +108,12 @@ command = CommandTable(
         ("help", usage),
         ("dump", dump),
         ("pin", pin),
+        ("load", load),
+        ("loadall", loadall),
+        ("attach", attach),
+        ("detach", detach),
         ("tracelog", tracelog),
+        ("run", run),
+        ("profile", profile),
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +15,10 @@ from bpfload.errors import BpfError, NotFoundError, UsageError, near
 from bpfload.inspect import devices, ids
 from bpfload.inspect.owners import Holders, Owner
 from bpfload.kernel.processes import fdinfo, fdinfo_number
+from bpfload.objects import opening
+from bpfload.objects.prog_listing import ListedProgram, ProgramReader
 from bpfload.objects.program import Program
+from bpfload.syscall import bpf
 
 if TYPE_CHECKING:
     from bpfload.inspect.typed import TypedValue
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 
 # The kernel keeps names of at most 15 characters; the whole name of a longer one is in BTF.
 _CUT_NAME = consts.BPF_OBJ_NAME_LEN - 1
+_SECOND = 1_000_000_000
 _TAG_DIGITS = 2 * consts.BPF_TAG_SIZE
 
 
@@ -64,54 +69,79 @@ def type_name(number: int) -> str | int:
 
 def view(program: Program, holders: Holders) -> ProgramView:
     """Return the view of a program. Raises KernelError."""
-    info = program.info("map_ids")
-    ran = info.run_time_ns > 0
-    jited = info.jited_prog_len > 0
-    return ProgramView(
-        id=info.id,
-        type=type_name(info.type),
-        name=full_name(program, info) or None,
-        tag=info.tag,
-        gpl_compatible=info.gpl_compatible,
-        run_time_ns=info.run_time_ns if ran else None,
-        run_cnt=info.run_cnt if ran else None,
-        recursion_misses=info.recursion_misses or None,
-        dev=devices.offload_device(info.ifindex, info.netns_dev, info.netns_ino),
-        loaded_at=_wall_clock(info.load_time) if info.load_time else None,
-        uid=info.created_by_uid if info.load_time else None,
-        orphaned=info.orphaned,
-        bytes_xlated=info.xlated_prog_len,
-        jited=jited,
-        bytes_jited=info.jited_prog_len if jited else None,
-        bytes_memlock=fdinfo_number(fdinfo(program.fd), "memlock"),
-        map_ids=info.map_ids or None,
-        btf_id=info.btf_id or None,
-        pinned=holders.pinned(info.id),
-        pids=holders.owners(info.id),
-        metadata=_metadata(info),
-    )
+    return Views(holders).of(program.fd)
 
 
-def _wall_clock(since_boot: int) -> int:
-    """Return the seconds since 1970 of a moment given in nanoseconds since boot."""
-    return (time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME) + since_boot) // 1_000_000_000
+def every_view(holders: Holders) -> Iterator[ProgramView]:
+    """Yield the view of every program. Raises KernelError, naming the missing capability."""
+    views = Views(holders)
+    for ident in ids.every_id("program"):
+        try:
+            fd = opening.by_id(bpf.prog_get_fd_by_id, "program", ident)
+        except NotFoundError:  # it has gone meanwhile
+            continue
+        try:
+            yield views.of(fd)
+        finally:
+            os.close(fd)
 
 
-def _metadata(info: ProgInfo) -> dict[str, TypedValue] | None:
-    if not info.map_ids:
-        return None
+class Views:
+    """Makes the views of many programs. `holders`: who holds them, and where they are pinned."""
+
+    def __init__(self, holders: Holders) -> None:
+        self._holders = holders
+        self._reader = ProgramReader()
+        self._booted = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+    def of(self, fd: int) -> ProgramView:
+        """Return the view of the program behind an fd. Raises KernelError."""
+        info = self._reader.read(fd)
+        ran = info.run_time_ns > 0
+        jited = info.jited_prog_len > 0
+        return ProgramView(
+            info.id,
+            type_name(info.type),
+            _full_name(fd, info) or None,
+            info.tag,
+            info.gpl_compatible,
+            info.run_time_ns if ran else None,
+            info.run_cnt if ran else None,
+            info.recursion_misses or None,
+            devices.offload_device(info.ifindex, info.netns_dev, info.netns_ino) if info.ifindex else None,
+            (self._booted + info.load_time) // _SECOND if info.load_time else None,
+            info.created_by_uid if info.load_time else None,
+            info.orphaned,
+            info.xlated_prog_len,
+            jited,
+            info.jited_prog_len if jited else None,
+            fdinfo_number(fdinfo(fd), "memlock"),
+            info.map_ids or None,
+            info.btf_id or None,
+            self._holders.pinned(info.id),
+            self._holders.owners(info.id),
+            _metadata(info.map_ids) if info.map_ids else None,
+        )
+
+
+def _metadata(map_ids: tuple[int, ...]) -> dict[str, TypedValue] | None:
     from bpfload.inspect import metadata
 
-    return metadata.of_maps(info.map_ids)
+    return metadata.of_maps(map_ids)
 
 
 def full_name(program: Program, info: ProgInfo) -> str:
     """Return a program's name: the function's name of BTF where the kernel has cut it."""
+    return _full_name(program.fd, info)
+
+
+def _full_name(fd: int, info: ProgInfo | ListedProgram) -> str:
     if len(info.name) < _CUT_NAME or not info.btf_id or not info.nr_func_info:
         return info.name
     from bpfload.inspect.btf import type_name_in
+    from bpfload.objects.info import prog_info
 
-    records = program.info("func_info").func_info
+    records = prog_info(fd, ("func_info",)).func_info
     if len(records) < 8:
         return info.name
     return type_name_in(info.btf_id, unpack_from("=I", records, 4)[0]) or info.name

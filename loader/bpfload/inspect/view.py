@@ -12,25 +12,44 @@ from typing import Any, cast
 INLINE = {"inline": True}
 
 
+# Types of values that are their own plain data.
+_PLAIN = frozenset((str, int, bool, float, type(None)))
+#: By type of view: its fields, and whether their own fields are shown in their place.
+_fields: dict[type, tuple[tuple[str, bool], ...]] = {}
+
+
 def to_data(value: object) -> Any:
     """Return a view as dicts, lists, strings and numbers, ready for JSON.
 
     Bytes become a list of "0x01" each. What isn't a view is returned as it is.
     """
-    if hasattr(value, "to_data"):
-        return value.to_data()
-    fields = getattr(value, "__dataclass_fields__", None)
-    if fields is not None:
-        data: dict[str, Any] = {}
-        for name, definition in fields.items():
-            item = getattr(value, name)
-            if item is None:
-                continue
-            if "inline" in definition.metadata:
-                data.update(to_data(item))
-            else:
-                data[name] = to_data(item)
-        return data
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    known = _fields.get(kind)
+    if known is None:
+        if hasattr(value, "to_data"):
+            return value.to_data()
+        fields = getattr(value, "__dataclass_fields__", None)
+        if fields is None:
+            return _plain_data(value)
+        known = _fields[kind] = tuple((name, "inline" in definition.metadata) for name, definition in fields.items())
+    data: dict[str, Any] = {}
+    for name, inline in known:
+        item = getattr(value, name)
+        if item is None:
+            continue
+        if type(item) in _PLAIN:
+            data[name] = item
+        elif inline:
+            data.update(to_data(item))
+        else:
+            data[name] = to_data(item)
+    return data
+
+
+def _plain_data(value: object) -> Any:
+    """Return the data of what is no view."""
     if isinstance(value, bytes):
         return [f"0x{byte:02x}" for byte in value]
     if isinstance(value, dict):

@@ -37,6 +37,7 @@ class Attributes:
         "flags",
         "func_info",
         "func_info_size",
+        "ifindex",
         "insns",
         "line_info",
         "line_info_size",
@@ -52,6 +53,7 @@ class Attributes:
         self.name = spec.name
         self.expected_attach_type = spec.attach_type
         self.flags = spec.flags | session.token_flag
+        self.ifindex = spec.ifindex or session.options.ifindex
         self.btf_fd = session.btf_fd if with_btf else 0
         self.func_info = linked.func_info if with_btf else b""
         self.func_info_size = linked.func_info_size
@@ -142,7 +144,7 @@ def _attempt(session: Session, attributes: Attributes, log_level: int = 0, log: 
         expected_attach_type=attributes.expected_attach_type,
         flags=attributes.flags,
         kern_version=_kernel_version(session, attributes),
-        ifindex=session.options.ifindex,
+        ifindex=attributes.ifindex,
         btf_fd=attributes.btf_fd,
         func_info=attributes.func_info,
         func_info_rec_size=attributes.func_info_size,

@@ -44,3 +44,15 @@ class Program(KernelObject):
     def read_stream(self, stream: int, size: int = 65536) -> bytes:
         """Take up to `size` bytes off the program's output: `stream` 1 stdout, 2 stderr (Linux 6.17)."""
         return bpf.prog_stream_read(self.fd, stream, size)
+
+    def test_run(
+        self, data: bytes = b"", *, data_size_out: int = 0, context: bytes = b"", context_size_out: int = 0, repeat: int = 1
+    ) -> tuple[int, bytes, bytes, int]:
+        """Run the program `repeat` times on `data` (a packet) and a context, as far as its type has such a thing.
+
+        `data_size_out`, `context_size_out`: room for what comes out, in bytes. Returns (its return value, what the data and the
+        context are afterwards, the mean duration in nanoseconds). Raises KernelError: ENOTSUPP for a type that can't be run so.
+        """
+        return bpf.prog_test_run(
+            self.fd, data, data_size_out=data_size_out, context=context, context_size_out=context_size_out, repeat=repeat
+        )

@@ -36,7 +36,7 @@ _ATTR_SIZE = 112  # PERF_ATTR_SIZE_VER5 (Linux 4.1)
 _FD_CLOEXEC = 8
 
 # Bits of the flags in struct perf_event_attr, counted from the first.
-_DISABLED, _INHERIT, _FREQ = 0, 1, 10
+_DISABLED, _INHERIT, _EXCLUDE_USER, _FREQ = 0, 1, 4, 10
 
 # _IO('$', n) and _IOW('$', n, __u32): three architectures number the directions otherwise (include/uapi/asm-generic/ioctl.h).
 _OLD_DIRECTIONS = _MACHINE.startswith(("mips", "ppc", "sparc"))
@@ -68,6 +68,7 @@ def perf_event_open(
     wakeup_events: int = 0,
     disabled: bool = False,
     inherit: bool = False,
+    exclude_user: bool = False,
     pid: int = -1,
     cpu: int = -1,
     group: int = -1,
@@ -76,10 +77,12 @@ def perf_event_open(
 
     `kind`, `config`: PERF_TYPE_* or the number of a PMU, and what to count. `text`: a string whose address is `config1` (the
     function of a kprobe, the path of a uprobe). `sample_period`: one sample each so many events; `sample_frequency`: samples a
-    second instead. `pid`: 0 this process, -1 every one (then with a `cpu`). `cpu`: -1 any (then with a `pid`).
+    second instead. `exclude_user`: only what happens in the kernel counts. `pid`: 0 this process, -1 every one (then with
+    a `cpu`). `cpu`: -1 any (then with a `pid`).
     """
     held = text + b"\0" if text else b""
     flags = _flag(_DISABLED) * disabled | _flag(_INHERIT) * inherit | _flag(_FREQ) * bool(sample_frequency)
+    flags |= _flag(_EXCLUDE_USER) * exclude_user
     attr = pack(
         "=IIQQQQQIIQQ",
         kind,
