@@ -202,7 +202,24 @@ def show_packet_counter(other_end: int) -> None:
     send_packets(other_end, 5)
     (map_id,) = asked("prog", "show", "pinned", f"{BPFFS}/packet-counter")["map_ids"]
     bpfload("map", "dump", "id", str(map_id))
+    say("Another version in its place, while packets come in: the counts go on")
+    bpfload("packet-counter/packet-counter.bpf.o", f"{BPFFS}/packet-counter", "--replace")
+    send_packets(other_end, 5)
+    bpfload("map", "lookup", "id", str(map_id), "key", "17", ".packets")
+    say("Values go in by their types, too")
+    bpfload("map", "update", "id", str(map_id), "key", "17", "value", '{"packets": 0, "bytes": 0}')
+    bpfload("map", "lookup", "id", str(map_id), "key", "17", "--typed")
     bpfload("unload", f"{BPFFS}/packet-counter")
+
+
+def show_exec_events() -> None:
+    """A ring buffer, read by the type of its events."""
+    say("exec-events: a ring buffer of the programs that start, shown by the type of its events")
+    bpfload("exec-events/exec-events.bpf.o", f"{BPFFS}/exec-events")
+    starting = subprocess.Popen(["sh", "-c", "sleep 1; for name in ls date id; do $name; done"], stdout=subprocess.DEVNULL)
+    bpfload("map", "watch", "name", "events", "type", "event", "count", "4")
+    starting.wait()
+    bpfload("unload", f"{BPFFS}/exec-events")
 
 
 def show_hello_func() -> None:
@@ -228,6 +245,7 @@ def main() -> None:
         show_hello(other_end.pid)
         show_packet_counter(other_end.pid)
         show_hello_func()
+        show_exec_events()
         say("Nothing is left")
         shell(f"ls -l {BPFFS}")
     finally:

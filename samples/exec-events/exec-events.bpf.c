@@ -9,8 +9,10 @@ struct event {
 	char comm[16];
 };
 
-/* Set before the load: only this user's, or everybody's. */
-const volatile __s64 only_uid = -1;
+#define EVERYBODY ((__u32)-1)
+
+/* Set before the load: whose programs to show. */
+const volatile __u32 only_uid = EVERYBODY;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -26,7 +28,7 @@ int exec_events(void *ctx)
 	__u32 uid = bpf_get_current_uid_gid();
 	struct event *event;
 
-	if (only_uid >= 0 && only_uid != uid)
+	if (only_uid != EVERYBODY && only_uid != uid)
 		return 0;
 	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 	if (!event)

@@ -13,7 +13,7 @@ HELLO_FUNC = SAMPLES / "hello-func" / "hello-func.bpf.o"
 PACKET_COUNTER = SAMPLES / "packet-counter" / "packet-counter.bpf.o"
 EXEC_EVENTS = SAMPLES / "exec-events" / "exec-events.bpf.o"
 SYS_ENTER = SAMPLES / "sys-enter" / "sys-enter.bpf.o"
-SAMPLE_OBJECTS = (HELLO, HELLO_FUNC, PACKET_COUNTER, SYS_ENTER)
+SAMPLE_OBJECTS = (HELLO, HELLO_FUNC, PACKET_COUNTER, SYS_ENTER, EXEC_EVENTS)
 
 
 def cache_directory() -> Path:

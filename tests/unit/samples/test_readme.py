@@ -27,11 +27,19 @@ def test_load_is_a_function_however_it_was_imported() -> None:
 @pytest.mark.needs_root
 @pytest.mark.needs_feature("xdp_link", "veth")
 def test_the_library_in_ten_lines(veth: VethPair, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", _README, re.DOTALL)
+    code, _ = re.findall(r"```python\n(.*?)```", _README, re.DOTALL)
     assert len(code.splitlines()) <= 12
     monkeypatch.chdir(REPO)
     exec(code.replace('"eth0"', f'"{veth.device}"').replace("time.sleep(1)", "send()"), {"send": lambda: veth.send(3)})
     assert capsys.readouterr().out == "counted up to 103\n"
+
+
+def test_the_events_are_the_samples() -> None:
+    _, code = re.findall(r"```python\n(.*?)```", _README, re.DOTALL)
+    sample = (SAMPLES / "exec-events" / "run.py").read_text()
+    assert sample.endswith(code)
+    body = [line for line in code.splitlines() if line and not line.startswith("import")]
+    assert len(body) <= 10
 
 
 def test_make_targets_exist() -> None:
