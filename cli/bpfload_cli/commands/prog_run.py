@@ -93,7 +93,7 @@ def _deliver(session: Session, shown: dict[str, object], key: str, file: str | N
         return
     if file == "-":
         if session.json:
-            shown[key] = output
+            shown[key] = list(output)
         else:
             session.write(hex_dump(output))
         return

@@ -22,7 +22,7 @@ from bpfload.load import LoadOptions, load
 from bpfload.objects import paths
 from bpfload.objects.map import Map
 from bpfload.pins import staging
-from bpfload.pins.publication import links_of, maps_by_pin, publish
+from bpfload.pins.publication import links_of, maps_by_pin, pin_name, publish
 from bpfload.spec import ObjectSpec, ProgramSpec
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def load_and_pin(
         chosen = dict(loaded.programs if all_programs else list(loaded.programs.items())[:1])
         work = _Load(stack, autoattach)
         held = {name: work.pinnable(name, program) for name, program in chosen.items()}
-        to_pin = maps_by_pin(spec, {**loaded.maps, **(maps or {})}) if maps_place else {}
+        to_pin = {**maps_by_pin(spec, loaded.maps), **_given_by_pin(spec, maps or {})} if maps_place else {}
         pins = _publish(undo, place, held, to_pin, maps_place, adding=adding, all_programs=all_programs)
         undo.pop_all()
         return PlainLoad(tuple(pins), work.fallen_back, _logs(loaded), tuple(loaded.notes))
@@ -180,6 +180,20 @@ def _publish(
         for pin in pins:
             undo.callback(_forget, pin)
     return pins
+
+
+def _given_by_pin(spec: ObjectSpec, maps: Mapping[str, Map]) -> dict[str, Map]:
+    """Return the maps that were given by the names of their pins: their own names, unless the kernel has cut the object's.
+
+    Source: bpf_map__reuse_fd() in tools/lib/bpf/libbpf.c; only sections such as .data.NAME keep their name for good.
+    """
+    found = {}
+    for name, each in maps.items():
+        wanted, own = spec.maps[name].kernel_name or name, each.info().name
+        cut = len(own) == consts.BPF_OBJ_NAME_LEN - 1 and wanted.startswith(own)
+        keeps = cut or (spec.maps[name].kind == "data" and wanted == name)
+        found[pin_name(spec.maps[name]) if keeps else own.replace(".", "_")] = each
+    return found
 
 
 def _logs(loaded: Object) -> dict[str, str]:
