@@ -22,7 +22,12 @@ from support.process import bpfload as installed
 from support.process import run
 from support.programs import load_spec, program_spec
 
-pytestmark = [pytest.mark.needs_root, pytest.mark.usefixtures("bpftool"), recent_peer]
+pytestmark = [
+    pytest.mark.needs_root,
+    pytest.mark.usefixtures("bpftool"),
+    recent_peer,
+    pytest.mark.needs_feature("listable_links"),
+]
 
 _COOKIE = re.compile(r"^\s+bpf_cookie \d+\n", re.MULTILINE)
 _TRACEFS = Path("/sys/kernel/tracing")

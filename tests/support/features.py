@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from support.system import has_oopsed, kconfig, kernel_version
+from support.system import has_oopsed, kconfig, kernel_version, stuck_link
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ FEATURES: dict[str, Feature] = {
     "user_ringbuf": Feature((6, 1)),
     "link_create": Feature((5, 7)),
     "link_info": Feature((5, 8)),
+    "listable_links": Feature((5, 8)),
     "link_update": Feature((5, 7)),
     "link_detach": Feature((5, 9)),
     "xdp_link": Feature((5, 9)),
@@ -104,6 +105,8 @@ def why_missing(name: str, since: str | None = None, config: str | tuple[str, ..
         return f"{name} needs Linux {feature.since[0]}.{feature.since[1]}, this is {kernel_version()[0]}.{kernel_version()[1]}"
     if name.startswith("struct_ops") and has_oopsed():
         return f"{name}: this kernel has had an oops: a lock that the dead hold stops for ever who registers struct_ops"
+    if name == "listable_links" and (stuck := stuck_link()):
+        return f"{name}: link {stuck} of this kernel is being made for ever, and bpftool lists no link behind it"
     configuration = kconfig()
     if configuration is not None:
         missing = [option for option in feature.config if option and configuration.get(option) not in ("y", "m")]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import functools
 import gzip
 import os
 import platform
 import re
+import struct
+import time
 from pathlib import Path
 
 CLONE_NEWNS = 0x0002_0000
@@ -19,6 +22,7 @@ MNT_DETACH = 2
 _PR_SET_PDEATHSIG = 1
 _SYS_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "s390x": 351, "ppc64le": 361, "loongarch64": 280}
 _BPF_MAP_CREATE = 0
+_BPF_LINK_GET_FD_BY_ID, _BPF_LINK_GET_NEXT_ID = 30, 31
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -72,6 +76,38 @@ def has_oopsed() -> bool:
     return bool(int(Path("/proc/sys/kernel/tainted").read_text()) & 1 << 7)
 
 
+def stuck_link() -> int:
+    """Return the id of a link that can't be opened since it is still being made, and has been for a while; 0 for none.
+
+    Whoever makes it waits in the kernel for something that doesn't come: a lock that the dead hold (see `has_oopsed`).
+    """
+    if not has_oopsed():
+        return 0
+    for _ in range(3):
+        stuck = _half_made_link()
+        if not stuck:
+            return 0
+        time.sleep(0.2)
+    return stuck
+
+
+def _half_made_link() -> int:
+    ident = 0
+    while True:
+        attribute = bytearray(struct.pack("=III", ident, 0, 0))
+        try:
+            bpf(_BPF_LINK_GET_NEXT_ID, attribute)
+        except OSError:
+            return 0
+        ident = struct.unpack_from("=I", attribute, 4)[0]
+        try:
+            os.close(bpf(_BPF_LINK_GET_FD_BY_ID, bytearray(struct.pack("=III", ident, 0, 0))))
+        except OSError as error:
+            if error.errno == errno.EAGAIN:
+                return ident
+
+
+@functools.cache
 def kconfig() -> dict[str, str] | None:
     """The running kernel's configuration, or None where it isn't to be found."""
     for path in (Path("/proc/config.gz"), Path(f"/boot/config-{platform.release()}")):
