@@ -174,8 +174,13 @@ def _soon(holds: Callable[[], bool]) -> None:
 
 
 def _kept(kind: Kind, place: Place, program: Program, spec: ProgramSpec) -> None:
-    """What is no link stays if it is told to, and can be found again to be taken off."""
+    """What is no link stays if it is told to, and can be found again to be taken off; a perf event ends with its holder."""
     attachment = kind.attach(program, spec, kind.target(place))
+    if not kind.keep:
+        with attachment, pytest.raises(NotSupportedError) as refused:
+            attachment.keep()
+        assert refused.value.hint
+        return
     attachment.keep()
     attachment.close()
     if kind.seen:

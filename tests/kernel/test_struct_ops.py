@@ -30,7 +30,7 @@ def live() -> Iterator[Object]:
         yield loaded
 
 
-def test_registered_by_a_link(live: Object, bpffs: Path) -> None:
+def test_registered_by_a_link(live: Object, bpffs: Path, attached_kinds: list[str]) -> None:
     table = live.map("first")
     with live.attach_struct_ops("first") as link:
         info = link.info()
@@ -47,6 +47,7 @@ def test_registered_by_a_link(live: Object, bpffs: Path) -> None:
         again.detach()
         assert "linked" not in available()
     (bpffs / "link").unlink()
+    attached_kinds.append("struct_ops")
 
 
 def test_a_link_is_updated_with_another_map(live: Object) -> None:
@@ -68,7 +69,7 @@ def test_a_link_is_updated_with_another_map(live: Object) -> None:
     assert "linked" not in available()
 
 
-def test_registered_without_a_link(live: Object, tmp_path: Path) -> None:
+def test_registered_without_a_link(live: Object, tmp_path: Path, attached_kinds: list[str]) -> None:
     with live.attach_struct_ops("alone") as registration:
         assert "alone" in available()
         assert registration.info().number("map_id") == live.map("alone").info().id
@@ -84,6 +85,7 @@ def test_registered_without_a_link(live: Object, tmp_path: Path) -> None:
     with pytest.raises(KernelError) as again:
         live.attach_struct_ops("alone")
     assert "load the object again" in again.value.hint
+    attached_kinds.append("struct_ops without link")
 
 
 def test_it_goes_with_its_registration_unless_it_is_kept(live: Object) -> None:

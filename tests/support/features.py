@@ -43,6 +43,8 @@ FEATURES: dict[str, Feature] = {
     "kprobe": Feature((4, 1), ("CONFIG_KPROBE_EVENTS",)),
     "kprobe_multi": Feature((5, 18), ("CONFIG_FPROBE",)),
     "kprobe_session": Feature((6, 10), ("CONFIG_FPROBE",)),
+    "tracepoint": Feature((4, 7), ("CONFIG_BPF_EVENTS",)),
+    "perf_event": Feature((4, 9), ("CONFIG_BPF_EVENTS",)),
     "uprobe": Feature((4, 1), ("CONFIG_UPROBE_EVENTS",)),
     "uprobe_multi": Feature((6, 6), ("CONFIG_UPROBE_EVENTS",)),
     "uprobe_session": Feature((6, 13), ("CONFIG_UPROBE_EVENTS",)),

@@ -100,8 +100,9 @@ class Kind:
     attach, made anew for each attachment. `link_type`: BPF_LINK_TYPE_* that info() is to tell, 0 for an attachment that is
     no link. `needs`: names in support.features. `hook`: a module of bpfload.links, "" for that of the program. `load`: loads a
     spec, where `load_for` won't do. `fields`: what info() is to say beside type, id and program, by the place and the target.
-    `update`, `detach`: whether this kind can; where it can't, the test wants a NotSupportedError that says so. `seen`: the
-    ids of the programs that something else than the attachment tells to be at the hook now, where there is such a thing.
+    `update`, `detach`: whether this kind can; where it can't, the test wants a NotSupportedError that says so. `keep`: the same
+    for what is no link. `seen`: the ids of the programs that something else than the attachment tells to be at the hook now,
+    where there is such a thing.
     """
 
     name: str
@@ -114,6 +115,7 @@ class Kind:
     fields: Callable[[Place, Target], dict[str, object]] = lambda place, target: {}
     update: bool = True
     detach: bool = True
+    keep: bool = True
     seen: Callable[[Place, Target], list[int]] | None = None
 
     @property

@@ -76,7 +76,7 @@ def _load_usdt(place: Place, spec: ProgramSpec) -> Program:
     return live.program()
 
 
-KINDS: tuple[Kind, ...] = (
+_KINDS = (
     Kind(
         "raw_tracepoint",
         raw_tracepoint_spec,
@@ -231,6 +231,60 @@ KINDS: tuple[Kind, ...] = (
         detach=False,
     ),
 )
+
+
+def _told_by_query(name: str, value: Callable[[], object]) -> Callable[[Place, Target], dict[str, object]]:
+    return lambda place, target: {name: value()}
+
+
+def _by_ioctl(
+    name: str,
+    spec: Callable[[str], ProgramSpec],
+    *needs: str,
+    target: Callable[[Place], Target] = lambda place: Target(link=False),
+    fields: Callable[[Place, Target], dict[str, object]] = lambda place, target: {},
+) -> Kind:
+    """Return the row of a program at a perf event as kernels before 5.15 have it: without a link, for as long as it is held."""
+    return Kind(f"{name} by ioctl", spec, target, needs=needs, fields=fields, update=False, keep=False)
+
+
+_BY_IOCTL = (
+    _by_ioctl(
+        "tracepoint",
+        _spec("tp", consts.BPF_PROG_TYPE_TRACEPOINT, "sched/sched_switch"),
+        "tracepoint",
+        fields=_told_by_query("tp_name", lambda: "sched_switch"),
+    ),
+    # The kernel tells of probes and tracepoints only.
+    _by_ioctl(
+        "perf_event",
+        _spec("perf_event", consts.BPF_PROG_TYPE_PERF_EVENT),
+        "perf_event",
+        target=lambda place: Target(link=False, event_type="software", event_config="context-switches", sample_period=1, cpu=0),
+    ),
+    *(
+        _by_ioctl(
+            name,
+            _probe(name),
+            "uprobe",
+            target=lambda place: Target(link=False, binary=_binary(), name="traced_add"),
+            fields=_told_by_query("file_name", _binary),
+        )
+        for name in ("uprobe", "uretprobe")
+    ),
+    *(
+        _by_ioctl(name, _probe(name, "vfs_read"), "kprobe", fields=_told_by_query("func_name", lambda: "vfs_read"))
+        for name in ("kprobe", "kretprobe")
+    ),
+    _by_ioctl(
+        "ksyscall",
+        _probe("ksyscall", "getpgid"),
+        "kprobe",
+        fields=_told_by_query("func_name", lambda: syscalls.function("getpgid")),
+    ),
+)
+
+KINDS: tuple[Kind, ...] = (*_KINDS, *_BY_IOCTL)
 
 
 def _tells_of_multi() -> bool:

@@ -59,7 +59,11 @@ _FEXIT = _Verified("fexit", consts.BPF_TRACE_FEXIT, "bpf_fentry_test1")
 # A hook of the security modules can be modified on every kernel, a function for error injection where it was built in.
 _FMOD_RET = _Verified("fmod_ret", consts.BPF_MODIFY_RETURN, "security_file_open")
 _FSESSION = _Verified("fsession", consts.BPF_TRACE_FSESSION, "bpf_fentry_test1")
-_FENTRY_MULTI = _Verified("fentry.multi", consts.BPF_TRACE_FENTRY_MULTI, "bpf_fentry_test*")
+_MULTI = (
+    _Verified("fentry.multi", consts.BPF_TRACE_FENTRY_MULTI, "bpf_fentry_test*"),
+    _Verified("fexit.multi", consts.BPF_TRACE_FEXIT_MULTI, "bpf_fentry_test*"),
+    _Verified("fsession.multi", consts.BPF_TRACE_FSESSION_MULTI, "bpf_fentry_test*"),
+)
 _LSM = _Verified("lsm", consts.BPF_LSM_MAC, "file_open", "bpf_lsm_", type=consts.BPF_PROG_TYPE_LSM)
 
 _TRACING = (
@@ -79,15 +83,18 @@ _TRACING = (
     _on_trampoline("fmod_ret", _FMOD_RET, "fentry"),
     _on_trampoline("fsession", _FSESSION, "fsession"),
     _on_trampoline("lsm", _LSM, "lsm"),
-    Kind(
-        "fentry_multi",
-        _FENTRY_MULTI.spec,
-        lambda place: Target(),
-        consts.BPF_LINK_TYPE_TRACING_MULTI,
-        ("tracing_multi",),
-        fields=lambda place, target: {"attach_type": consts.BPF_TRACE_FENTRY_MULTI},
-        update=False,
-        detach=False,
+    *(
+        Kind(
+            verified.section.replace(".", "_"),
+            verified.spec,
+            lambda place: Target(),
+            consts.BPF_LINK_TYPE_TRACING_MULTI,
+            ("tracing_multi",),
+            fields=lambda place, target, verified=verified: {"attach_type": verified.attach_type},
+            update=False,
+            detach=False,
+        )
+        for verified in _MULTI
     ),
 )
 
