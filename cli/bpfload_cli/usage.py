@@ -28,11 +28,15 @@ bpfload loads BPF objects, pins them, and shows what is in the kernel.
 
   bpfload OBJECT.bpf.o PATH [--dev IF] …   load an object file, attach it, pin it at PATH
   bpfload unload PATH…                     take it away again
+  bpfload apply FILE.toml                  do both until everything is as a file declares it
   bpfload attach | detach                  what is loaded already, on hooks and off
+  bpfload apply FILE.toml                  bring the machine to the state that a file declares
   bpfload prog | map | link | btf | net    what is in the kernel
   bpfload cgroup | feature | token         what is attached to cgroups; what the kernel can do; what it delegates
   bpfload inspect OBJECT.bpf.o             what is in an object file
   bpfload check OBJECT.bpf.o…              would this kernel load each program?
+  bpfload struct_ops | iter | perf         tables that the kernel calls; iterators; programs at probes without a link
+  bpfload gen                              from object files: one of several, Python modules, the BTF that they need
   bpfload graph | top                      all of it as a picture; what is busy
   bpfload batch file FILE                  many commands at once
   bpfload completion bash | zsh | fish     for the shell's configuration
@@ -152,6 +156,8 @@ after, if not the file.
   bpfload net [{{ show | list }} [dev IF]]                        what is attached to network devices
   bpfload net attach MODE PROG dev IF [overwrite]               attach an XDP program
   bpfload net detach MODE dev IF                                detach it
+  bpfload net attach TCX PROG dev IF [prepend]                  attach a tc program behind those that are there, or before them
+  bpfload net detach TCX dev IF                                 detach the last of them
 
 Several XDP programs on one device, which run one after the other:
   bpfload net attach MODE object FILE [program NAME] dev IF chain [priority N] [actions A,B]
@@ -162,6 +168,7 @@ Several XDP programs on one device, which run one after the other:
   bpfload net detach MODE dev IF chain                          take all of them away
 
   MODE := {{ xdp | xdpgeneric | xdpdrv | xdpoffload }}
+  TCX  := {{ tcx_ingress | tcx_egress }}
   {_PROGRAM}
 
 Low priorities run first; the next program runs if one returns one of its actions (aborted, drop, pass, tx, redirect; or none).
@@ -285,6 +292,10 @@ stays as it is.
 --set NAME=VALUE goes by the variable's type: -1, 0x10, true, an enum's name, text for an array of char, JSON for structs and
 arrays; NAME may be a part of it: limits.burst, ports[2].
 
+Instead of root it takes CAP_BPF, with CAP_NET_ADMIN for programs of the network and CAP_PERFMON for those that trace; in a user
+namespace, a BPF token: from the mount that --token names, else LIBBPF_BPF_TOKEN_PATH, else /sys/fs/bpf. --pin-mode, --pin-owner
+and --pin-group are set before PATH appears, on pins and on directories that are made; --replace keeps those of what it replaces.
+
 """,
     "unload": """\
   bpfload unload PATH…                            detach what is attached there, remove the pins, say what remains
@@ -304,6 +315,36 @@ The link is pinned at PATH_link, where `bpfload unload PATH` finds it, or where 
   bpfload detach PROG… [--dry-run]
 
   {_PROGRAM}
+
+""",
+    "apply": """\
+  bpfload apply FILE                              load, replace and unload until everything is as FILE says
+  bpfload apply FILE --diff                       only show what would be done, and why
+
+FILE is TOML: a name, by which it finds again what it once brought, and a table for each object.
+
+  name = "lab"
+  [object.hello]
+  file = "hello.bpf.o"            # relative to FILE
+  pin = "/sys/fs/bpf/hello"       # without it: /sys/fs/bpf/ and the object's name
+  dev = "eth0"
+  [object.hello.set]
+  limit = 5
+  [object.hello.program.on_exit]  # where to attach just this program
+  target = "sched/sched_process_exit"
+
+Keys are the words of the load command's options: programs, attach (true: all that SEC() says where; false: nothing), dev, mode,
+direction, cgroup, netns, pid, map, netfilter, event, frequency, period, cpu, before, after, priority, defragment, target, chain,
+actions, set, pin-maps, pin-mode, pin-owner, pin-group, kconfig, kernel-btf, attach-to, token. maps says what becomes of maps in a
+replacement: "keep" (one that doesn't fit makes it fail), "keep-all", "fit" (such a map starts anew), "fresh"; fresh-maps: some.
+
+What is in place is left alone; a changed object file, value or attachment is a replacement as --replace makes it; a pin or
+link that is gone, or a device that is another one, is repaired; what FILE no longer names, of what it once brought, goes. If
+something is wrong with FILE or an object file nothing is done; what the kernel refuses stays as it was, and the other objects
+go on. Directories that are missing on the BPF file system are made. What FILE has brought is remembered there, in links that
+end in _bpfload_applied.
+
+The exit status is 1 if an object failed; with --diff 0 for nothing to do, 1 for something, 2 for trouble.
 
 """,
     "inspect": """\

@@ -11,7 +11,7 @@ import typer
 from bpfload.errors import BpfError, VerifierError, errno_name
 from bpfload.load.check import Verdict
 from bpfload.load.check import check as check_object
-from bpfload_cli.commands.loading import AttachTo, Kconfig, KernelBtf, load_options, opened, read_text
+from bpfload_cli.commands.loading import AttachTo, Kconfig, KernelBtf, Token, load_options, opened, read_text
 
 if TYPE_CHECKING:
     from bpfload_cli.session import Session
@@ -27,6 +27,7 @@ def check(
     kernel_btf: KernelBtf = "",
     kconfig: Kconfig = "",
     attach_to: AttachTo = "",
+    token: Token = "",
     baseline: Annotated[
         str, typer.Option("--baseline", metavar="FILE", help="Compare with what check -j printed earlier; show what changed.")
     ] = "",
@@ -35,7 +36,7 @@ def check(
     session: Session = context.obj
     before = _read_baseline(baseline) if baseline else None
     with opened(attach_to) as target:
-        options = load_options(kernel_btf, kconfig, target)
+        options = load_options(kernel_btf, kconfig, target, token)
         verdicts = (verdict for path in objects for verdict in check_object(path, options))
         if session.json:
             rows = [as_row(verdict) for verdict in verdicts]

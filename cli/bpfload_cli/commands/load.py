@@ -11,7 +11,7 @@ from bpfload.errors import UsageError
 from bpfload.load import REUSE
 from bpfload.pins.deployment import deploy
 from bpfload_cli.app import typed
-from bpfload_cli.commands.loading import AttachTo, Kconfig, KernelBtf, load_options, opened
+from bpfload_cli.commands.loading import AttachTo, Kconfig, KernelBtf, Token, load_options, opened
 from bpfload_cli.commands.targets import (
     After,
     Before,
@@ -87,6 +87,10 @@ def load(
     kernel_btf: KernelBtf = "",
     kconfig: Kconfig = "",
     attach_to: AttachTo = "",
+    token: Token = "",
+    pin_mode: Annotated[str, typer.Option("--pin-mode", metavar="MODE", help="Of the pins, as for chmod: 0640.")] = "",
+    pin_owner: Annotated[str, typer.Option("--pin-owner", metavar="USER", help="Who the pins belong to: name or number.")] = "",
+    pin_group: Annotated[str, typer.Option("--pin-group", metavar="GROUP", help="Which group: name or number.")] = "",
     reuse_maps: Annotated[bool, typer.Option("--reuse-maps", help="Maps pinned by name: use what is there (default).")] = False,
     replace_maps: Annotated[bool, typer.Option("--replace-maps", help="Maps pinned by name: put new ones there.")] = False,
     fail_on_existing: Annotated[
@@ -98,8 +102,10 @@ def load(
     _check(context)
     existing = {"reuse": reuse_maps, "replace": replace_maps, "fail": fail_on_existing}
     common, targets = targets_of(context.params)
+    from bpfload.pins.permissions import permissions
+
     with opened(attach_to) as attached_to:
-        options = load_options(kernel_btf, kconfig, attached_to)
+        options = load_options(kernel_btf, kconfig, attached_to, token)
         options.programs = frozenset(program) if program else None
         options.existing_maps = _one_of([name for name, chosen in existing.items() if chosen])
         if chain:
@@ -121,6 +127,7 @@ def load(
             replace=replace,
             keep_maps=True if keep_maps else False if fresh_maps else None,
             fresh_maps=tuple(fresh_map or ()),
+            permissions=permissions(pin_mode, pin_owner, pin_group),
         )
     for note in done.notes:
         session.warn(f"Note: {note}")

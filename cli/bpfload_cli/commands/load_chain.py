@@ -31,6 +31,9 @@ _OTHERS = (
     "before",
     "after",
     "attach_to",
+    "pin_mode",
+    "pin_owner",
+    "pin_group",
 )
 
 

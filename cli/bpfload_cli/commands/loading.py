@@ -19,14 +19,18 @@ Kconfig = Annotated[str, typer.Option("--kconfig", metavar="FILE", help="Values 
 AttachTo = Annotated[
     str, typer.Option("--attach-to", metavar="PIN", help="The pinned program that freplace, fentry, fexit target.")
 ]
+Token = Annotated[
+    str, typer.Option("--token", metavar="DIR", help="Take the rights of a BPF token from the bpffs that is mounted there.")
+]
 
 
-def load_options(kernel_btf: str, kconfig: str, target: Program | None) -> LoadOptions:
+def load_options(kernel_btf: str, kconfig: str, target: Program | None, token: str = "") -> LoadOptions:
     """Return the library's options for these. `target`: the program that --attach-to names, opened."""
     return LoadOptions(
         kernel_btf=kernel_btf or None,
         kconfig=read_text(kconfig) if kconfig else "",
         attach_to=target.fd if target is not None else 0,
+        token_path=token,
     )
 
 

@@ -59,7 +59,7 @@ def permission_hint(*wanted: int) -> str:
     limit = _locked_memory_limit()
     if limit is not None:
         return f"This kernel counts BPF against RLIMIT_MEMLOCK, which is {limit >> 10} KiB here: raise it (ulimit -l unlimited)."
-    if _in_other_user_namespace():
+    if in_other_user_namespace():
         return "This process is in a user namespace of its own; its capabilities don't count for BPF there without a BPF token."
     mode = lockdown()
     if mode not in ("", "none"):
@@ -87,7 +87,7 @@ def lockdown() -> str:
     return text.partition("[")[2].partition("]")[0]
 
 
-def _in_other_user_namespace() -> bool:
+def in_other_user_namespace() -> bool:
     """Whether root here isn't root of the machine: the initial user namespace maps every uid to itself."""
     try:
         with open("/proc/self/uid_map", encoding="utf-8") as file:

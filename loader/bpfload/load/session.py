@@ -181,17 +181,13 @@ def _select_programs(session: Session) -> None:
 
 
 def _open_token(session: Session) -> None:
-    """Take a BPF token from a delegating bpffs mount, where one is named."""
-    path = session.options.token_path
+    """Take a BPF token from a delegating bpffs mount, where one is named or this user namespace can't do without."""
+    from bpfload.load import token
+
+    path = session.options.token_path or token.path_from_environment()
     if not path:
         return
-    from bpfload.syscall import bpf
-
-    directory = os.open(path, os.O_DIRECTORY | os.O_RDONLY)
-    try:
-        session.token_fd = bpf.token_create(directory)
-    finally:
-        os.close(directory)
+    session.token_fd = token.create(path)
     session.token_flag = consts.BPF_F_TOKEN_FD
     session.stack.callback(os.close, session.token_fd)
 

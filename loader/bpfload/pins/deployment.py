@@ -23,6 +23,7 @@ from bpfload.spec import ObjectSpec, ProgramSpec
 if TYPE_CHECKING:
     from bpfload.load import LoadOptions
     from bpfload.objects.attachment import Attachment
+    from bpfload.pins.permissions import Permissions
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ def deploy(
     replace: bool = False,
     keep_maps: bool | None = None,
     fresh_maps: Collection[str] = (),
+    permissions: Permissions | None = None,
 ) -> Deployed:
     """Load an object, attach what is to be attached, and pin the programs at `path`, which appears last.
 
@@ -64,6 +66,8 @@ def deploy(
     `attach_all` attaches all others, too, that SEC() says enough of, struct_ops maps of .struct_ops.link included.
     `values`: of global variables, constants included, set before the load (`bpfload.load.settings.set_values`; a spec that is
     passed in is changed). `maps_directory`: also pin the maps, there. `mount`: mount a bpffs at /sys/fs/bpf if there is none.
+    `permissions`: of pins and of directories that are made (`bpfload.pins.permissions`); a replacement has
+    those of what it replaces.
 
     `replace`: put the object in the place of the load at `path`, if there is one: see `bpfload.pins.replacement`, also for
     `keep_maps` and `fresh_maps`.
@@ -86,7 +90,7 @@ def deploy(
     wishes = choose(
         source, selected, target=target, targets=targets, attaching=attaching and not replace, all_that_sec_names=attach_all
     )
-    plan = Plan(source, place, wishes, options, maps_place, attach_all=attach_all)
+    plan = Plan(source, place, wishes, options, maps_place, attach_all=attach_all, permissions=permissions)
     try:
         if replace:
             from bpfload.pins import replacement
@@ -114,6 +118,7 @@ class Plan:
     options: LoadOptions | None
     maps_directory: str = ""
     attach_all: bool = False
+    permissions: Permissions | None = None
 
     def load_options(self, maps: Mapping[str, int] | None = None) -> LoadOptions | None:
         """Return the options of the load, with the targets that SEC() doesn't name and the `maps` to use, by fd."""
@@ -151,6 +156,8 @@ def _load_attach_pin(plan: Plan) -> Deployed:
         loaded = stack.enter_context(load(plan.spec, plan.load_options()))
         for pinned_by_name in loaded.new_pins:
             undo.callback(_forget, pinned_by_name)
+            if plan.permissions is not None:
+                plan.permissions.apply(pinned_by_name)
         struct_ops = attachable_maps(plan.spec) if plan.attach_all else []
 
         def attach() -> dict[str, Attachment]:
@@ -166,6 +173,7 @@ def _load_attach_pin(plan: Plan) -> Deployed:
             maps=maps,
             maps_directory=plan.maps_directory,
             as_directory=True if struct_ops else None,
+            permissions=plan.permissions,
         )
         undo.pop_all()
         names = (*(wish.name for wish in plan.wishes), *(each.name for each in struct_ops))

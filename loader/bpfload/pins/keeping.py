@@ -54,6 +54,7 @@ def kept_maps(
     types = _Types()
     kept: dict[str, Map] = {}
     wrong: list[str] = []
+    unfit: list[str] = []
     for each in wanted:
         if each.name not in matches or each.name in fresh_maps:
             continue
@@ -63,11 +64,13 @@ def kept_maps(
 
         different = differences(each, spec.btf, actual_max_entries(each), info, types.of(info.btf_id))
         if different:
+            unfit.append(each.name)
             wrong.append(f"map {each.name!r} doesn't fit: {'; '.join(different)}")
         kept[each.name] = found
     if wrong:
         raise LinkError(
             f"what is in the maps can't be kept: {'. '.join(wrong)}",
+            symbol=",".join(unfit),
             hint="--fresh-map NAME (or --fresh-maps, for all) starts it anew, empty; or change the object back.",
         ).within(os.path.basename(spec.path) or spec.name)
     return kept

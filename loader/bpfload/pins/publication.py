@@ -32,6 +32,7 @@ from bpfload.syscall import fs
 if TYPE_CHECKING:
     from bpfload.objects.attachment import Attachment
     from bpfload.objects.map import Map
+    from bpfload.pins.permissions import Permissions
     from bpfload.spec import MapSpec, ObjectSpec
 
 
@@ -43,19 +44,21 @@ def publish(
     maps: Mapping[str, KernelObject] | None = None,
     maps_directory: str = "",
     as_directory: bool | None = None,
+    permissions: Permissions | None = None,
 ) -> list[str]:
     """Pin a load at `path` and return the paths of its pins.
 
     `programs`, `links`: by program name; `links` may be what makes them, called once the programs are staged. One program is
     pinned at `path` itself, and its link at `path` + "_link"; several (or `as_directory`), in a directory `path`, by their
     names. An attachment of several links is a directory of them; one that is no link is told to stay, which takes no pin
-    (`Attachment.keep`). `maps`: by the names of their pins, in `maps_directory`, which is made if it isn't there. Raises
-    PinError, NotSupportedError for an attachment that can't stay, and leaves nothing behind then.
+    (`Attachment.keep`). `maps`: by the names of their pins, in `maps_directory`, which is made if it isn't there. `permissions`:
+    of the pins and the directories that are made. Raises PinError, NotSupportedError for an attachment that can't stay, and
+    leaves nothing behind then.
     """
     maps = maps or {}
     if not programs:
         raise UsageError("there is no program to pin")
-    work = Publication(os.path.abspath(path), as_directory if as_directory is not None else len(programs) > 1)
+    work = Publication(os.path.abspath(path), as_directory if as_directory is not None else len(programs) > 1, permissions)
     with staging.locked(work.path), ExitStack() as undo:
         staging.clean(work.path)
         paths.check_free(work.path)
@@ -73,8 +76,9 @@ def publish(
 class Publication:
     """The state of one `publish`: where things are staged, what they are called in the end."""
 
-    def __init__(self, path: str, is_directory: bool) -> None:
+    def __init__(self, path: str, is_directory: bool, permissions: Permissions | None = None) -> None:
         self.path = path
+        self.permissions = permissions
         self.staged = path + STAGED
         self.is_directory = is_directory
         self.mark = 0
@@ -88,7 +92,7 @@ class Publication:
             (program,) = programs.values()
             self._pin(undo, program, self.staged, self.path)
             return
-        _make_directory(self.staged)
+        self._make_directory(self.staged)
         undo.callback(_forget_directory, self.staged)
         for name, program in programs.items():
             self._pin(undo, program, f"{self.staged}/{name}", f"{self.path}/{name}")
@@ -96,9 +100,19 @@ class Publication:
     def _pin(self, undo: ExitStack, what: KernelObject, staged: str, final: str) -> None:
         paths.pin(what.fd, staged)
         undo.callback(_forget, staged)
+        self._allow(staged)
         if self.mark:
             staging.mark(staged, self.mark)
         self.pinned.append(final)
+
+    def _allow(self, path: str) -> None:
+        """Give a pin or directory the permissions that were asked for."""
+        if self.permissions is not None:
+            self.permissions.apply(path)
+
+    def _make_directory(self, path: str) -> None:
+        _make_directory(path)
+        self._allow(path)
 
     def place_maps(self, undo: ExitStack, maps: Mapping[str, KernelObject], directory: str) -> None:
         """Pin the maps under a staging name, mark them, and move them to where they belong."""
@@ -106,11 +120,12 @@ class Publication:
             self._maps_inside(undo, maps, directory)
             return
         holding = self.path + STAGED_MAPS
-        _make_directory(holding)
+        self._make_directory(holding)
         undo.callback(_forget_directory, holding)
         for name, each in maps.items():
             paths.pin(each.fd, f"{holding}/{name}")
             undo.callback(_forget, f"{holding}/{name}")
+            self._allow(f"{holding}/{name}")
             staging.mark(f"{holding}/{name}", self.mark)
         if _becomes(holding, directory):
             undo.callback(_forget_directory, directory)
@@ -134,7 +149,7 @@ class Publication:
         for part in directory[len(self.path) :].split("/"):
             if part:
                 below = f"{below}/{part}"
-                _make_directory(below)
+                self._make_directory(below)
                 undo.callback(_forget_directory, below)
         for name, each in maps.items():
             self._pin(undo, each, f"{below}/{name}", f"{directory}/{name}")
@@ -152,7 +167,7 @@ class Publication:
         paths.check_free(staged)
         if len(links) == 1:
             return self._pin(undo, links[0], staged, final)
-        _make_directory(staged)
+        self._make_directory(staged)
         undo.callback(_forget_directory, staged)
         for number, link in enumerate(links):
             self._pin(undo, link, f"{staged}/{number}", f"{final}/{number}")

@@ -32,6 +32,7 @@ from bpfload.pins import staging
 from bpfload.pins.attaching import attach_wish
 from bpfload.pins.choosing import choose, idle
 from bpfload.pins.keeping import kept_maps
+from bpfload.pins.permissions import permissions_of
 from bpfload.pins.publication import Publication, maps_by_pin
 from bpfload.pins.swapping import exchange
 from bpfload.pins.takeover import Move, move_of
@@ -80,6 +81,8 @@ def replace(
         loaded = stack.enter_context(load(plan.spec, plan.load_options({name: each.fd for name, each in kept.items()})))
         for pinned_by_name in loaded.new_pins:
             undo.callback(_forget, pinned_by_name)
+            if plan.permissions is not None:
+                plan.permissions.apply(pinned_by_name)
         swap = _Swap(plan, old, moves, loaded, kept)
         pinned = swap.run(stack, undo)
         attached = tuple(move.spec.name for move in moves if move.updated or move.wish)
@@ -106,7 +109,8 @@ class _Swap:
         self.loaded = loaded
         self.kept = kept
         # A directory stays one; the links of several programs can't all be PATH_link.
-        self.work = Publication(plan.path, old.is_directory or len(loaded.programs) > 1)
+        allowed = plan.permissions or permissions_of(plan.path)
+        self.work = Publication(plan.path, old.is_directory or len(loaded.programs) > 1, allowed)
         self.maps_directory = plan.maps_directory or old.maps_directory
         self.notes: tuple[str, ...] = ()
 
@@ -222,6 +226,7 @@ class _Swap:
             place, staged = f"{directory}/{name}", f"{waiting}/{name}"
             before = next(self.old.maps[pin.id] for pin in self.old.map_pins if pin.path == place)
             paths.pin(each.fd, staged)
+            (self.plan.permissions or permissions_of(place)).apply(staged)
             staging.mark(staged, self.work.mark)
             exchange(staged, place, f"{waiting}/{name}{SET_ASIDE}")
             undo.callback(_put_back, staged, place, before, self.old.mark)
