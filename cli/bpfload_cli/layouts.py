@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from bpfload_cli.output import Layout, json_text
@@ -51,8 +52,13 @@ def _end(view: object) -> str:
 def _loaded(view: ProgramView) -> str:
     if view.loaded_at is None:
         return ""
-    when = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(view.loaded_at))
-    return f"\tloaded_at {when}  uid {view.uid}\n"
+    return f"\tloaded_at {_local_time(view.loaded_at)}  uid {view.uid}\n"
+
+
+@cache
+def _local_time(seconds: int) -> str:
+    """Return a moment as this machine's clock shows it; programs are loaded many in a second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(seconds))
 
 
 def _jited(view: ProgramView) -> str:

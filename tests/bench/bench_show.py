@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Sequence
 from contextlib import ExitStack
 
 from bench.measure import alternately, peak, process_times, row, section
+from bpfload.insn.assemble import ld_map_fd
+from bpfload.objects import Program
 from support import system
 from support.process import bpfload_command, bpftool_command
-from support.programs import small_program
+from support.programs import load_spec, program_spec, small_map, small_program
 
 _WANTED = "of bpftool; wanted: at most 1.5"
 
@@ -17,11 +20,31 @@ def main(*, quick: bool) -> None:
     if system.why_no_kernel():
         return
     count = 300 if quick else 2000
+    times = 3 if quick else 9
+    _raise_limit(2 * count)
     with ExitStack() as stack:
         for number in range(count):
             stack.enter_context(small_program(f"bench{number}"))
         for flags, form in ((("-j",), "JSON"), ((), "text")):
-            _show(f"prog show with {count} programs, all held by one process, {form}", flags, 3 if quick else 9)
+            _show(f"prog show with {count} programs, all held by one process, {form}", flags, times)
+    with ExitStack() as stack:
+        for number in range(count):
+            stack.enter_context(_with_a_map(stack, number))
+        _show(f"prog show with {count} programs that have a map each, JSON", ("-j",), times)
+
+
+def _with_a_map(stack: ExitStack, number: int) -> Program:
+    item = stack.enter_context(small_map(f"bench{number}"))
+    spec = program_spec(f"bench{number}")
+    spec.insns = ld_map_fd(1, item.fd) + spec.insns
+    return load_spec(spec)
+
+
+def _raise_limit(files: int) -> None:
+    """Let this process have so many files open, besides the usual ones."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = files + 256
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(wanted, hard)), hard))
 
 
 def _show(heading: str, flags: Sequence[str], times: int) -> None:

@@ -5,13 +5,16 @@ Source: find_metadata(), show_prog_metadata() in tools/bpf/bpftool/prog.c.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from struct import Struct
 from typing import TYPE_CHECKING
 
 from bpfload.abi import consts
-from bpfload.errors import BpfError
+from bpfload.errors import BpfError, KernelError
 from bpfload.objects.btf import BtfObject
 from bpfload.objects.map import Map
+from bpfload.syscall import bpf
 
 if TYPE_CHECKING:
     from bpfload.inspect.typed import TypedValue
@@ -35,17 +38,31 @@ def of_maps(map_ids: Iterable[int]) -> dict[str, TypedValue] | None:
 def _rodata(map_ids: Iterable[int]) -> tuple[MapInfo, bytes] | None:
     """Return the first map that looks like a .rodata section with types, and its value."""
     for ident in map_ids:
-        with Map.from_id(ident) as item:
+        fd = bpf.map_get_fd_by_id(ident)
+        if not _may_be_rodata(fd):
+            os.close(fd)
+            continue
+        with Map(fd) as item:
             info = item.info()
-            if (
-                info.type == consts.BPF_MAP_TYPE_ARRAY
-                and info.key_size == 4
-                and info.max_entries == 1
-                and info.btf_value_type_id
-                and ".rodata" in info.name
-            ):
+            if info.btf_value_type_id:
                 return info, item.lookup(bytes(4))
     return None
+
+
+# The first fields of struct bpf_map_info: type, id, key_size, value_size, max_entries, map_flags, name. Listings ask thousands
+# of maps, and the kernel fills as much as there is room for.
+_BEGINNING = Struct("=6I16s")
+_beginning = bytearray(_BEGINNING.size)
+
+
+def _may_be_rodata(fd: int) -> bool:
+    """Whether a map has the form and the name of a .rodata section."""
+    try:
+        bpf.obj_get_info_by_fd(fd, _beginning)
+    except KernelError:
+        return False
+    kind, _, key_size, _, max_entries, _, name = _BEGINNING.unpack(_beginning)
+    return max_entries == 1 and kind == consts.BPF_MAP_TYPE_ARRAY and key_size == 4 and b".rodata" in name
 
 
 def _mentions_any(btf_id: int) -> bool:
