@@ -24,6 +24,7 @@ def run() -> NoReturn:
     # Most commands are over before collecting cycles pays, and importing typer alone would set it off a dozen times; those
     # that go on (check, tracelog) shall not grow for ever.
     gc.set_threshold(_ALLOCATIONS_BEFORE_COLLECTION)
+    _open_what_is_closed()
     status = main(sys.argv[1:])
     try:
         sys.stdout.flush()
@@ -148,14 +149,19 @@ def is_file_name(word: str) -> bool:
 
 def report(session: Session, error: BpfError) -> int:
     """Print an error, as JSON where that was asked for, and return the exit status."""
+    status = USAGE if isinstance(error, UsageError) else FAILED
     log = error.log if isinstance(error, VerifierError) else ""
     if session.json:
-        session.data({"error": str(error), "log": log} if log and session.debug else {"error": str(error)})
-    else:
-        session.warn(f"Error: {error}")
-        if log:
-            session.warn(log if session.debug else "The same command with -d shows the verifier's whole log.")
-    return USAGE if isinstance(error, UsageError) else FAILED
+        try:
+            session.data({"error": str(error), "log": log} if log and session.debug else {"error": str(error)})
+            return status
+        except OSError:
+            # stdout takes nothing, which may be what is to be reported.
+            _drop_stdout()
+    session.warn(f"Error: {error}")
+    if log:
+        session.warn(log if session.debug else "The same command with -d shows the verifier's whole log.")
+    return status
 
 
 def _unexpected(session: Session, error: Exception) -> int:
@@ -181,3 +187,11 @@ def _unexpected(session: Session, error: Exception) -> int:
 def _drop_stdout() -> None:
     """Send what is still unwritten nowhere: whoever was to read it has gone."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _open_what_is_closed() -> None:
+    """Put /dev/null where the caller closed stdin, stdout or stderr (`>&-`): another file of ours would get that number."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))
