@@ -73,12 +73,20 @@ class CommandTable(TyperGroup):
         word, *rest = ctx.args
         name = self.find(word)
         if name is None:
-            what, known = ("option", ()) if word.startswith("-") else ("command", self.names)
-            raise CommandLineError(f"{ctx.command_path} has no {what} {word!r}", command=ctx.command_path, known=known)
+            raise self._unknown(word, ctx.command_path)
         command = self.get_command(ctx, name)
         assert command is not None
         with command.make_context(name, rest, parent=ctx) as inner:
             return command.invoke(inner)
+
+    def _unknown(self, word: str, path: str) -> CommandLineError:
+        """Return the error about a first word that is none of the commands; `path`: the words before it."""
+        if word.startswith("-"):
+            return CommandLineError(f"{path} has no option {word!r}", command=path)
+        from difflib import get_close_matches
+
+        near = "".join(f"; did you mean {name!r}?" for name in get_close_matches(word, self.names, n=1))
+        return CommandLineError(f"{path} has no command {word!r}{near}", command=path, known=self.names)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command of that name, imported by now; None if there is none."""

@@ -75,7 +75,7 @@ class Words:
         except ValueError:
             value = -1
         if value < 0:
-            raise self.error(f"{self.command}: {what} is missing: {word!r} is none")
+            raise self.error(f"{self.command}: {what}: {word!r} is not a whole number, 0 or more")
         return value
 
     def selector(self, known: Sequence[str], what: str) -> tuple[str, str]:

@@ -49,7 +49,7 @@ def test_over_one_task_and_over_cgroups(bpfload: Command, bpffs: Path, cgroup: P
     [
         (("cat", ITERATORS, "tid", "1", "pid", "2"), 2, "to a thread or to a process, not to both"),
         (("cat", ITERATORS, "pid", "0"), 2, "pid 0 is no process"),
-        (("cat", ITERATORS, "pid", "one"), 2, "the pid is missing: 'one' is none"),
+        (("cat", ITERATORS, "pid", "one"), 2, "the pid: 'one' is not a whole number"),
         (("cat", ITERATORS, "cgroup", "/"), 2, "an iterator over task can't be bound to a cgroup; it takes a task"),
         (("cat", ITERATORS, "program", "maps", "pid", "1"), 2, "it walks over everything there is"),
         (("cat", ITERATORS, "program", "mapz"), 1, "no program 'mapz'"),

@@ -61,7 +61,7 @@ def test_readings_as_text() -> None:
         ("prog load x.o", "the path to pin to is missing"),
         ("prog load x.o /sys/fs/bpf/x bogus", "'bogus' is not an option of prog load\nIt takes: type, map, dev"),
         ("prog load x.o /sys/fs/bpf/x type xdp type tc", "the program type is given twice"),
-        ("prog load x.o /sys/fs/bpf/x map idx one id 1", "'one' is none"),
+        ("prog load x.o /sys/fs/bpf/x map idx one id 1", "'one' is not a whole number"),
         ("prog run", "a way to name a program is missing"),
         ("prog profile", "a way to name a program is missing"),
         ("prog attach", "a way to name a program is missing"),

@@ -167,6 +167,8 @@ def _hint(code: int, item: Map, doing: str, flags: int) -> str:
         return "There is no such key: leave out exist to add it."
     if code == errno.ENOENT and doing.startswith("delete"):
         return "There is no such key."
+    if code == errno.EINVAL and doing.startswith("delete") and "array" in _kind(info.type):
+        return "The elements of an array can't be deleted, only updated."
     if code == errno.EBUSY and doing.startswith("freeze"):
         return "A process has it mapped for writing."
     return ""

@@ -66,9 +66,7 @@ def attach(session: Session, words: Words) -> None:
             return
         words.end()
         if hook in _TCX_TYPES:
-            from bpfload.syscall import bpf
-
-            bpf.prog_attach(program.fd, index, _TCX_TYPES[hook], consts.BPF_F_BEFORE if option else 0)
+            _change_tcx(name, index, hook, program, first=bool(option))
         else:
             _check_type(program)
             net_chain.spare(name, index, hook, "net attach")
@@ -90,13 +88,41 @@ def detach(session: Session, words: Words) -> None:
         return
     words.end()
     if hook in _TCX_TYPES:
-        from bpfload.syscall import bpf
-
-        bpf.prog_detach(0, index, _TCX_TYPES[hook])
+        _change_tcx(name, index, hook)
     else:
         net_chain.spare(name, index, hook, "net detach")
         _set_xdp(name, index, -1, _XDP_FLAGS[hook])
     session.done()
+
+
+def _change_tcx(name: str, index: int, hook: str, program: Program | None = None, *, first: bool = False) -> None:
+    """Attach a program to a tcx hook without a link, or detach the last one there (`program` None), and explain a refusal."""
+    from bpfload.syscall import bpf
+
+    try:
+        if program is None:
+            bpf.prog_detach(0, index, _TCX_TYPES[hook])
+        else:
+            bpf.prog_attach(program.fd, index, _TCX_TYPES[hook], consts.BPF_F_BEFORE if first else 0)
+    except KernelError as error:
+        raise _explain_tcx(error, name, hook, program) from None
+
+
+def _explain_tcx(error: KernelError, name: str, hook: str, program: Program | None) -> KernelError:
+    """Return an error that says what was attached or detached where, and what the kernel's reason may be."""
+    if program is None:
+        hint = "No program is there, or the last one hangs on a link (bpfload link)." if error.errno != errno.EPERM else ""
+        return KernelError(error.call, error.errno or 0, f"detaching a program from {hook} of {name} was refused", hint=hint)
+    from bpfload.inspect.programs import type_name
+
+    info = program.info()
+    if error.errno == errno.EEXIST:
+        hint = "It is attached there already."
+    elif error.errno == errno.EINVAL and info.type != consts.BPF_PROG_TYPE_SCHED_CLS:
+        hint = f"It is of type {type_name(info.type)}; tcx takes programs for tc (sched_cls)."
+    else:
+        hint = "tcx takes Linux 6.6." if error.errno == errno.EINVAL else ""
+    return KernelError(error.call, error.errno or 0, f"attaching program {info.id} to {hook} of {name} was refused", hint=hint)
 
 
 def _check_type(program: Program) -> None:
