@@ -23,7 +23,8 @@ _OF_PROGRAMS = ("anon_inode:bpf-prog", "anon_inode:bpf_link", "anon_inode:bpf-li
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """One reason for a program to stay. `kind`: "pin", "link", "process", "map", "device" or "other".
+    """One reason for a program to stay. `kind`: "pin", "link", "process", "map", "device", "other", or "unknown": the kernel
+    doesn't tell this process whether the program is still there.
 
     `program`: its id. `id`: of the link, process or map; of the device, its index. `name`: path, process or device name.
     """
@@ -44,6 +45,8 @@ class Holder:
             return f"an element of map {self.id}" + (f" ({self.name})" if self.name else "")
         if self.kind == "device":
             return f"attached to device {self.name} without a link"
+        if self.kind == "unknown":
+            return "there, or it is gone: asking takes CAP_SYS_ADMIN"
         return "held by something in the kernel: an attachment without a link (tc, cgroup, socket), or work not done yet"
 
 
@@ -51,12 +54,15 @@ def remaining_holders(programs: Collection[int], ignored_links: Collection[int] 
     """Return what still holds these programs, by id, a moment after their pins were removed.
 
     `ignored_links`: ids of links whose pins were removed just now; they are on their way out. A program that vanishes within
-    a second has no holder.
+    a second has no holder; one that this process may not ask about has an "unknown" one.
     """
     import time
 
     deadline = time.monotonic() + _GRACE_SECONDS
-    waiting = [program for program in programs if _exists(program)]
+    try:
+        waiting = [program for program in programs if _exists(program)]
+    except KernelError:
+        return [Holder(program, "unknown") for program in programs]
     if not waiting:
         return []
     found = [holder for holder in holders(waiting) if not (holder.kind == "link" and holder.id in ignored_links)]
@@ -71,9 +77,12 @@ def remaining_holders(programs: Collection[int], ignored_links: Collection[int] 
 
 
 def _exists(program: int) -> bool:
+    """Whether there is a program of that id. Raises KernelError EPERM without CAP_SYS_ADMIN."""
     try:
         os.close(bpf.prog_get_fd_by_id(program))
     except KernelError as error:
+        if error.errno == errno.EPERM:
+            raise
         return error.errno != errno.ENOENT
     return True
 
