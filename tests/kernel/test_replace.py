@@ -16,7 +16,7 @@ import pytest
 from bpfload import elf, pins
 from bpfload.btf.values import decode
 from bpfload.errors import BpfError, KernelError, LinkError, NotFoundError, PinError, UsageError
-from bpfload.links import Target
+from bpfload.links import EVERY_PROCESS, Target, xdp
 from bpfload.load import LoadOptions, load
 from bpfload.objects import Link, Map, Program
 from bpfload.objects.bpffs import identify
@@ -27,6 +27,7 @@ from support import namespaces
 from support.namespaces import VethPair
 from support.paths import DATA, HELLO
 from support.programs import small_map
+from support.traced import compiled
 
 pytestmark = [pytest.mark.usefixtures("nothing_left_behind"), pytest.mark.needs_feature("global_data")]
 
@@ -237,6 +238,89 @@ def test_another_device(bpffs: Path, veth: VethPair) -> None:
     with pytest.raises(NotFoundError):
         Link.from_id(link)
     pins.unload(path)
+
+
+@pytest.mark.needs_feature("xdp_link")
+@pytest.mark.parametrize("link", [True, False])
+def test_another_mode_of_xdp(bpffs: Path, veth: VethPair, link: bool) -> None:
+    path, one = bpffs / "p", options("on_xdp")
+    pins.deploy(MANY, path, target=Target(device=veth.device, mode="generic", link=link), options=one)
+    with pytest.raises(UsageError, match="in generic mode, which can't become native without a moment") as caught:
+        pins.deploy(MANY, path, replace=True, target=Target(device=veth.device, mode="native"), options=one)
+    assert "Leave out --mode" in caught.value.hint
+    for mode in ("auto", "generic"):
+        old = ident(path)
+        pins.deploy(MANY, path, replace=True, target=Target(device=veth.device, mode=mode), options=one)
+        assert ident(path) != old
+        assert xdp.modes_on(socket.if_nametoindex(veth.device)) == ["generic"]
+    assert pins.unload(path).holders == ()
+    assert xdp.modes_on(socket.if_nametoindex(veth.device)) == []
+
+
+def test_another_place_for_what_has_no_link(bpffs: Path, veth: VethPair) -> None:
+    path, one = bpffs / "p", options("on_xdp")
+    pins.deploy(MANY, path, target=Target(device=veth.device, link=False), options=one)
+    with pytest.raises(UsageError, match="attached without a link, and stays where it is"):
+        pins.deploy(MANY, path, replace=True, target=Target(device="lo"), options=one)
+    pins.unload(path)
+
+
+@pytest.mark.needs_feature("netfilter_link")
+def test_a_hook_that_takes_one_program_only(bpffs: Path, veth: VethPair) -> None:
+    path, one = bpffs / "p", options("on_netfilter")
+    here = Target(family="ip", hook="input", priority=7)
+    pins.deploy(MANY, path, target=here, options=one)
+    old = ident(path)
+    for target in (None, here):
+        with pytest.raises(UsageError, match=r"each priority of a netfilter hook is there once \(its is 7\)") as caught:
+            pins.deploy(MANY, path, replace=True, target=target, options=one)
+        assert "Unload the old one first" in caught.value.hint
+        assert "--priority NUMBER" in caught.value.hint
+    assert ident(path) == old
+    pins.deploy(MANY, path, replace=True, target=Target(family="ip", hook="input", priority=8), options=one)
+    with Link.from_pin(f"{path}_link") as link:
+        assert (link.info().prog_id, link.info().number("priority")) == (ident(path), 8)
+    assert pins.unload(path).holders == ()
+
+
+@pytest.mark.needs_feature("uprobe", "perf_link")
+@pytest.mark.parametrize("by_section", [True, False])
+def test_a_forgotten_pid_of_a_probe(bpffs: Path, by_section: bool) -> None:
+    binary = compiled()
+    assert binary is not None
+    spec, one, path = elf.read(MANY), options("on_uretprobe"), bpffs / "p"
+    where = f"{binary}:traced_add"
+    spec.program("on_uretprobe").attach_target = where if by_section else ""
+    name = "" if by_section else where
+    pins.deploy(spec, path, target=Target(name=name, pid=os.getpid()), options=one)
+    for target in (Target(name=name), None):
+        words = "doesn't tell whether the old one is attached to one process" if by_section or target else "where the old one is"
+        with pytest.raises(UsageError, match=words) as caught:
+            pins.deploy(spec, path, replace=True, target=target, options=one)
+        assert ("--pid -1 for all" if by_section or target else "--target") in caught.value.hint
+    for pid in (EVERY_PROCESS, os.getpid()):
+        old = ident(path)
+        pins.deploy(spec, path, replace=True, target=Target(name=name, pid=pid), options=one)
+        assert ident(path) != old
+    assert pins.unload(path).holders == ()
+
+
+@pytest.mark.needs_feature("perf_event", "perf_link")
+def test_a_forgotten_process_of_a_perf_event(bpffs: Path) -> None:
+    path, one = bpffs / "p", options("on_event")
+    event = Target(event_type="software", event_config="cpu-clock", sample_period=10**9, pid=os.getpid())
+    pins.deploy(MANY, path, target=event, options=one)
+    with pytest.raises(UsageError, match="where the old one is attached") as unsaid:
+        pins.deploy(MANY, path, replace=True, options=one)
+    assert "--event TYPE/CONFIG" in unsaid.value.hint
+    forgotten = Target(event_type="software", event_config="cpu-clock", sample_period=10**9)
+    with pytest.raises(UsageError, match="to one process") as caught:
+        pins.deploy(MANY, path, replace=True, target=forgotten, options=one)
+    assert "--pid -1 for all" in caught.value.hint
+    forgotten.pid = EVERY_PROCESS
+    pins.deploy(MANY, path, replace=True, target=forgotten, options=one)
+    assert all(pin.prog_id == ident(path) for pin in staging.pins_at(f"{path}_link"))
+    assert pins.unload(path).holders == ()
 
 
 # Maps

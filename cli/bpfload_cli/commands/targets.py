@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from bpfload.errors import UsageError
-from bpfload.links import Target
+from bpfload.links import EVERY_PROCESS, Target
 
 TargetNames = Annotated[
     list[str] | None,
@@ -24,7 +24,8 @@ Netns = Annotated[
     str, typer.Option("--netns", metavar="PATH", help="Attach sk_lookup, flow dissector programs to this namespace.")
 ]
 Pid = Annotated[
-    int | None, typer.Option("--pid", metavar="PID", help="Attach uprobes, USDT, events, task iterators to this process.")
+    int | None,
+    typer.Option("--pid", metavar="PID", help="Attach uprobes, USDT, events, task iterators to this process; -1: to all."),
 ]
 MapName = Annotated[
     str, typer.Option("--map", metavar="MAP", help="Attach sk_msg, sk_skb, iterators to this map: name, or pin's path.")
@@ -81,7 +82,7 @@ def targets_of(given: dict[str, Any]) -> tuple[Target, dict[str, Target]]:
         parent=given["direction"],
         cgroup=given["cgroup"],
         netns=given["netns"],
-        pid=-1 if given["pid"] is None else given["pid"],
+        pid=-1 if given["pid"] is None else EVERY_PROCESS if given["pid"] < 0 else given["pid"],
         map=given["map_"],
         cpu=given["cpu"],
         sample_frequency=given["frequency"],

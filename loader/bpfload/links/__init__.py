@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING
 
 from bpfload.abi import consts
 from bpfload.errors import UsageError
-from bpfload.links.target import Order, Target
+from bpfload.links.target import EVERY_PROCESS, Order, Target
 
 if TYPE_CHECKING:
     from bpfload.objects.attachment import Attachment
     from bpfload.objects.base import KernelObject
     from bpfload.spec import ProgramSpec
 
-__all__ = ["Order", "Target", "attach", "attach_to", "attaches_by_itself", "hook_of"]
+__all__ = ["EVERY_PROCESS", "Order", "Target", "attach", "attach_to", "attaches_by_itself", "hook_of"]
 
 # Program type, and where it takes one to tell, attach type: the hook, for programs whose SEC() names none.
 _BY_TYPE: dict[int | tuple[int, int], str] = {

@@ -47,7 +47,7 @@ def attach(program: KernelObject, spec: ProgramSpec, target: Target) -> Attachme
                 config,
                 sample_period=target.sample_period,
                 sample_frequency=target.sample_frequency,
-                pid=target.pid,
+                pid=max(target.pid, -1),
                 cpu=cpus[number],
             )
         except KernelError as error:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+#: A `Target.pid` for what is to be for every process, said on purpose: a replacement tells it from a pid that was forgotten.
+EVERY_PROCESS = -2
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -34,9 +37,9 @@ class Target:
     start. `pattern`: with "*" and "?", for the multi kinds; `symbols`, `addresses`, `offsets`, `cookies`: the same as lists.
     `ref_ctr_offset`, `ref_ctr_offsets`: of a uprobe, where in the file a counter is that is 1 more while it is attached.
     `is_return`: probe the return (None: as SEC() says). `binary`: path of a program or library, or a bare library name. `pid`:
-    of one process, -1 for all, 0 for this one. `cgroup`: path of a cgroup directory. `override`, `multi`: how a cgroup's
-    program without link shares with those below. `netns`: path of a network namespace, "" for the own one. `map_fd`: a sockmap,
-    or the map that an iterator walks. `tid`: an iterator over one task. `cgroup_order`: of a cgroup iterator: "self",
+    of one process, 0 for this one, -1 or `EVERY_PROCESS` for all. `cgroup`: path of a cgroup directory. `override`, `multi`: how
+    a cgroup's program without link shares with those below. `netns`: path of a network namespace, "" for the own one. `map_fd`: a
+    sockmap, or the map that an iterator walks. `tid`: an iterator over one task. `cgroup_order`: of a cgroup iterator: "self",
     "descendants", "descendants_post", "ancestors", "children". `socket_fd`: a socket (socket filter, sk_reuseport).
     `program_fd`, `function`: what freplace replaces, if not what it was loaded for. `cookie`: a number that the program can ask
     for. `order`: the place among others. `family`, `hook`, `priority`, `defragment`: of netfilter, as in

@@ -161,6 +161,14 @@ def _programs_on(index: int) -> list[int]:
     return [program for attachment in netlink.xdp_attachments(index) for _, program in attachment.programs]
 
 
+def modes_on(index: int) -> list[str]:
+    """Return the modes in which a device runs programs: names of `MODES`, as netlink tells them."""
+    from bpfload.syscall import netlink
+
+    names = {"driver": "native"}
+    return [names.get(mode, mode) for attachment in netlink.xdp_attachments(index) for mode, _ in attachment.programs]
+
+
 def links_on(index: int) -> list[tuple[int, int]]:
     """Return (link id, program id) of the XDP links on a device."""
     from bpfload.errors import BpfError

@@ -106,7 +106,7 @@ def choose(
     for option in _OPTIONS:
         if getattr(given, option.field) != getattr(_BARE, option.field):
             fitting = [program for program in rest if option.fits(program)]
-            if not fitting and not (option.field == "pid" and found):
+            if not fitting and not (option.field == "pid" and (found or _says_where(given, targets))):
                 raise _unfit(spec, programs, option)
             _one_xdp(spec, fitting)
             wishes |= {program.name: _wish(program, _common(program, given)) for program in fitting if program.name not in wishes}
@@ -119,6 +119,11 @@ def choose(
         if program.name not in wishes and (by_default or all_that_sec_names) and _said_by_section(program):
             wishes[program.name] = _wish(program, replace(given, name="", binary=""))
     return [wishes[program.name] for program in programs if program.name in wishes]
+
+
+def _says_where(given: Target, targets: Mapping[str, Target] | None) -> bool:
+    """Whether a pid may be for a program whose place is named."""
+    return bool(given.name or given.binary) or any(each.pid == given.pid for each in (targets or {}).values())
 
 
 def attachable_maps(spec: ObjectSpec) -> list[MapSpec]:
