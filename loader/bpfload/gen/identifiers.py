@@ -26,7 +26,7 @@ def identifier(name: str) -> str:
 def class_name(name: str) -> str:
     """Return a name as one of a class: flow_key is FlowKey."""
     parts = [part for part in identifier(name).split("_") if part]
-    made = "".join(part[0].upper() + part[1:] for part in parts) or "Unnamed"
+    made = "".join(part[0].upper() + part[1:] for part in parts)
     return f"_{made}" if made[0].isdigit() else made
 
 

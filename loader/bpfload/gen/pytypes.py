@@ -149,7 +149,7 @@ class PythonTypes:
                 lines.append(f"    {field}: {each.type.annotation} | None = None")
             else:
                 self.uses_factories |= each.type.default.startswith("field(")
-                lines.append(f"    {field}: {each.type.annotation} = {each.type.default}")
+                lines += wrapped(f"    {field}: {each.type.annotation} = {each.type.default}")
             rows.append(f'("{field}", "{each.member}", {each.type.shape})')
         lines += ["", f'    __bpf_name__ = "{found.name}"']
         lines += _assigned("__bpf_members__", rows)
@@ -184,6 +184,14 @@ class PythonTypes:
             if found.kind == t.KIND_INT and found.encoding & t.INT_BOOL:
                 return Spelled("bool", zero="False")
         return self.spell(member.type_id, f"{hint}_{member.name}")
+
+
+def wrapped(line: str) -> list[str]:
+    """Return a line of a class that ends with a call, with the arguments on lines of their own if it is too long."""
+    head, bracket, arguments = line.partition("(")
+    if len(line) <= _WIDTH or not bracket:
+        return [line]
+    return [f"{head}(", f"        {arguments.removesuffix(')')}", "    )"]
 
 
 def _assigned(attribute: str, rows: list[str]) -> list[str]:

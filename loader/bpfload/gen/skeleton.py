@@ -16,7 +16,7 @@ from bpfload.abi import consts as c
 from bpfload.btf import types as t
 from bpfload.elf import read
 from bpfload.gen.identifiers import Scope, class_name, identifier
-from bpfload.gen.pytypes import PythonTypes, Spelled
+from bpfload.gen.pytypes import PythonTypes, Spelled, wrapped
 
 if TYPE_CHECKING:
     from bpfload.spec import MapSpec, ObjectSpec, VariableSpec
@@ -80,7 +80,11 @@ class _Module:
         if not lines:
             return
         name = self._names.add(f"{self.name}{suffix}")
-        self.parts.append("\n".join([f"class {name}(skeleton.Part):", f'    """{words}"""', "", *lines]))
+        self.parts.append(
+            "\n".join(
+                [f"class {name}(skeleton.Part):", f'    """{words}"""', "", *(part for line in lines for part in wrapped(line))]
+            )
+        )
         self.attributes.append((attribute, name))
 
     def _spell(self, type_id: int, hint: str) -> Spelled | None:
