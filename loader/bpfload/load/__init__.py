@@ -12,13 +12,20 @@
     verifier    a refusal, explained
 """
 
+from __future__ import annotations
+
 import sys
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING
 
 from bpfload.load.object import Object
 from bpfload.load.options import FAIL, REPLACE, REUSE, LoadOptions
 from bpfload.load.session import load
+
+if TYPE_CHECKING:
+    import os
+
+    from bpfload.spec import ObjectSpec
 
 __all__ = ["FAIL", "REPLACE", "REUSE", "LoadOptions", "Object", "load"]
 
@@ -26,8 +33,9 @@ __all__ = ["FAIL", "REPLACE", "REUSE", "LoadOptions", "Object", "load"]
 class _Package(ModuleType):
     """This package when it is called: `bpfload.load` names the package once it is imported, and should still load."""
 
-    def __call__(self, *arguments: Any, **options: Any) -> Object:
-        return load(*arguments, **options)
+    def __call__(self, source: ObjectSpec | str | os.PathLike[str], options: LoadOptions | None = None) -> Object:
+        """Load an object: see `bpfload.load.session.load`."""
+        return load(source, options)
 
 
 sys.modules[__name__].__class__ = _Package
