@@ -1,8 +1,8 @@
 """bpfload beside its peers, measured in one run and printed as ratios: `make bench`.
 
-Each `bench_NAME.py` here has a `main(*, quick)`; names as arguments choose some of them (`run.py load`), `--quick` leaves the long
-ones out. Never fails on a time: the machine is whatever it is, which is why each comparison runs both sides alternately and compares
-medians. What can't be measured here (no root, no peer) is named and left out.
+Each `bench_NAME.py` here has a `main(*, quick)`; names as arguments choose some of them (`run.py load`), `--quick` leaves the
+long ones out. Never fails on a time: the machine is whatever it is, which is why each comparison runs both sides alternately
+and compares medians. What can't be measured here (no root, no peer) is named and left out.
 """
 
 from __future__ import annotations
