@@ -11,12 +11,15 @@ import pytest
 
 from bpfload import elf, pins
 from bpfload.errors import NotFoundError
+from bpfload.kernel.cpus import online
 from bpfload.links import Target
+from bpfload.links.program import AttachableProgram
 from bpfload.load import LoadOptions
 from bpfload.objects import Map, Program
 from bpfload.objects import bpffs as bpffs_objects
 from bpfload.objects.paths import LINK, STAGED
-from bpfload.pins import removal, staging
+from bpfload.pins import removal, staging, unlinked
+from bpfload.pins.attached import attach_loaded
 from support.killing import every_kill
 from support.namespaces import VethPair
 from support.paths import DATA, HELLO, HELLO_FUNC
@@ -210,6 +213,9 @@ LOADS = {
     "directory": ("on_packet", "on_egress", "on_rename", "v/maps"),
 }
 
+# Of so many system calls only some, evenly spread.
+STEPS = {1: 1, 3: 3}
+
 
 @pytest.fixture
 def versions(request: pytest.FixtureRequest, bpffs: Path, veth: VethPair) -> Versions:
@@ -227,7 +233,7 @@ def test_a_killed_replacement_leaves_one_version(versions: Versions) -> None:
     versions.deploy(1, replace=False)
     assert versions.version() == 1
     found = []
-    for number in every_kill(lambda: versions.deploy(2, replace=True), changing=True):
+    for number in every_kill(lambda: versions.deploy(2, replace=True), changing=True, step=STEPS[len(versions.programs)]):
         assert len(versions.running()) >= len(versions.programs), number
         staging.clean_up(str(versions.path))
         found.append(versions.version())
@@ -247,7 +253,7 @@ def test_a_killed_replacement_leaves_one_version(versions: Versions) -> None:
 @pytest.mark.parametrize("then", ["replace", "unload"])
 def test_the_command_after_a_killed_replacement(versions: Versions, then: str) -> None:
     versions.deploy(1, replace=False)
-    for number in every_kill(lambda: versions.deploy(2, replace=True), changing=True):
+    for number in every_kill(lambda: versions.deploy(2, replace=True), changing=True, step=STEPS[len(versions.programs)]):
         if then == "replace":
             versions.deploy(3, replace=True)
             assert versions.version() == 3, number
@@ -269,13 +275,83 @@ def test_a_call_of_a_replacement_that_fails(versions: Versions, strace: None) ->
     points = kill_points(command, CALLS)
     # What comes before the lock is looking, and a load like any other, of which nothing is to be seen yet.
     first = next(number for number, point in enumerate(points) if point.name == "flock")
-    for point in points[first:]:
+    for point in points[first :: 2 * STEPS[len(versions.programs)]]:
         before = versions.version()
         result = run_failing(command, point, "ENOMEM")
         assert "unexpected" not in result.stderr, f"{point}\n{result}"
         staging.clean_up(str(versions.path))
         assert versions.version() == (2 if result.status == 0 else before), f"{point}\n{result}"
     pins.unload(versions.path)
+
+
+# Attaching what is loaded already
+
+
+@dataclass
+class Attaching:
+    """A pinned program that is attached. `links`: how many; 0 for a filter of tc, which is none."""
+
+    path: Path
+    target: Target
+    links: int
+
+    def attach(self) -> None:
+        with Program.from_pin(self.path) as pinned:
+            program = AttachableProgram.from_id(pinned.info().id)
+        with program:
+            attach_loaded(program, self.target, f"{self.path}{LINK}" if self.links else "")
+
+    def attached(self) -> int:
+        """Return how many links there are at the pin, or filters of the program; nothing else is pinned."""
+        found = list(bpffs_objects.pins(f"{self.path}{LINK}")) if os.path.isdir(f"{self.path}{LINK}") else []
+        single = bpffs_objects.identify(f"{self.path}{LINK}")
+        with Program.from_pin(self.path) as program:
+            ident = program.info().id
+            assert all(pin.prog_id == ident for pin in found)
+            filters = unlinked.attachments_of(program) if not self.links else []
+            for each in filters:
+                each.close()
+        return len(found) + (single is not None) + len(filters)
+
+
+@pytest.fixture
+def attaching(request: pytest.FixtureRequest, bpffs: Path, veth: VethPair) -> Attaching:
+    if request.param == "event":
+        event = Target(event_type="software", event_config="cpu-clock", sample_period=10**9)
+        return Attaching(bpffs / "p", event, len(online()))
+    if request.param == "filter":
+        return Attaching(bpffs / "p", Target(device=veth.device, parent="ingress", priority=3), 0)
+    return Attaching(bpffs / "p", Target(device=veth.device), 1)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.needs_feature("xdp_link", "perf_link", "clsact")
+@pytest.mark.parametrize(
+    ("attaching", "program"), [("link", "on_xdp"), ("event", "on_event"), ("filter", "on_tc")], indirect=["attaching"]
+)
+@pytest.mark.parametrize("then", ["attach", "unload"])
+def test_a_killed_attach(attaching: Attaching, program: str, then: str) -> None:
+    """Whenever it is killed, it is attached as a whole or not at all; the next command is as if nothing had been."""
+    path, whole = attaching.path, attaching.links or 1
+
+    def load() -> None:
+        pins.deploy(DATA / "many-hooks.bpf.o", path, options=LoadOptions(programs=frozenset({program})), attaching=False)
+
+    load()
+    found = []
+    for number in every_kill(attaching.attach, changing=True):
+        found.append(attaching.attached())
+        if not found[-1] and then == "attach":
+            attaching.attach()
+            assert attaching.attached() == whole, number
+        pins.unload(path)
+        assert [name for name in os.listdir(path.parent) if not name.endswith(".debug")] == [], number
+        load()
+    assert set(found) <= {0, whole}
+    assert found == sorted(found)
+    assert found.count(0) > 3
+    attaching.attached()
+    pins.unload(path)
 
 
 # The command, by strace

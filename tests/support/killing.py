@@ -82,13 +82,14 @@ def run_killed_at(number: int, action: Callable[[], object], *, changing: bool =
             return True
 
 
-def every_kill(action: Callable[[], object], *, changing: bool = False) -> Iterator[int]:
+def every_kill(action: Callable[[], object], *, changing: bool = False, step: int = 1) -> Iterator[int]:
     """Kill `action` at its first system call, then at its second, … and yield after each kill, until it gets to its end.
 
+    `step`: only at each third, for example, for what has very many.
     `changing`: only at those that may change something for others. Otherwise the exit of the child is its last system call, so
     the last kills come after `action` is done.
     """
     number = 1
     while run_killed_at(number, action, changing=changing):
         yield number
-        number += 1
+        number += step

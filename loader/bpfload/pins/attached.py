@@ -46,7 +46,8 @@ def attach_loaded(program: AttachableProgram, target: Target, link_path: str, *,
 
     `hook`: a module of `bpfload.links`, "" for the one of its type. Several links that are one attachment become a directory.
     What has no link is left in place; without a `link_path`, only that is possible. Raises what attaching and pinning raise;
-    nothing is left attached then.
+    nothing is left attached then. A process killed on the way leaves no `link_path`; the next attach or unload there takes away
+    what it left.
     """
     spec = program.spec
     hook = hook or _hook(program, target)
@@ -55,6 +56,7 @@ def attach_loaded(program: AttachableProgram, target: Target, link_path: str, *,
     if link_path:
         link_path = os.path.abspath(link_path)
         paths.check_new(link_path, mount=False)
+        staging.clean_up(link_path)
     with ExitStack() as undo:
         attachment = _attach(hook, program, target, spec)
         undo.callback(attachment.close)
@@ -67,9 +69,7 @@ def attach_loaded(program: AttachableProgram, target: Target, link_path: str, *,
         pinned: list[str] = []
         if links:
             with staging.locked(link_path):
-                work = Publication(link_path, False)
-                work.pin_attachment(undo, spec.name, attachment, link_path, link_path)
-            pinned = work.pinned
+                pinned = _pin(undo, spec.name, attachment, link_path, several=len(links) > 1)
         else:
             attachment.keep()
         idents = tuple(link.info().id for link in links)
@@ -79,6 +79,18 @@ def attach_loaded(program: AttachableProgram, target: Target, link_path: str, *,
     if not links:
         attachment.close()
     return Attached(program.info().id, hook, idents, tuple(pinned))
+
+
+def _pin(undo: ExitStack, name: str, attachment: Attachment, link_path: str, *, several: bool) -> list[str]:
+    """Pin an attachment; several links appear at once, as a directory."""
+    work = Publication(link_path, several)
+    if not several:
+        work.pin_attachment(undo, name, attachment, link_path, link_path)
+        return work.pinned
+    paths.check_free(link_path)
+    work.pin_attachment(undo, name, attachment, work.staged, link_path)
+    work.finish()
+    return work.pinned
 
 
 def _hook(program: AttachableProgram, target: Target) -> str:

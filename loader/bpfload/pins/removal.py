@@ -51,7 +51,7 @@ def unload(path: str | os.PathLike[str], *, dry_run: bool = False) -> Unloaded:
     place = os.path.abspath(os.fspath(path))
     _require_pin(place)
     with staging.locked(place):
-        leftovers = [] if dry_run else staging.clean(place)
+        leftovers = [] if dry_run else [*staging.clean(place), *staging.clean_attaching(place)]
         if os.path.isdir(place):
             done = _unload_directory(place, dry_run)
         elif os.path.lexists(place):

@@ -123,6 +123,14 @@ def clean_up(path: str) -> None:
             clean(path)
 
 
+def clean_attaching(path: str) -> list[Pin]:
+    """Take away what killed attachments of the programs of the load at `path` left; return the pins. Called under the lock."""
+    places = [path + LINK]
+    if os.path.isdir(path):
+        places = [f"{path}/{name.removesuffix(STAGED)}" for name in os.listdir(path) if name.endswith(LINK + STAGED)]
+    return [pin for place in places for pin in clean(place)]
+
+
 def clean(path: str) -> list[Pin]:
     """Take away what a killed load, replacement or unload at `path` left; return the pins that are gone. Called under the lock.
 
