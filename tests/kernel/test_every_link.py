@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
 
-from bpfload.errors import BpfError, NotFoundError, NotSupportedError, PinError
+from bpfload.errors import BpfError, KernelError, NotFoundError, NotSupportedError, PinError
 from bpfload.links import Target
 from bpfload.objects import Link, Program
 from bpfload.objects.attachment import Attachment
 from bpfload.objects.link_info import LinkInfo
 from bpfload.spec import ProgramSpec
 from support import process
-from support.features import FEATURES
+from support.features import FEATURES, why_missing
 from support.link_kinds import KINDS, Kind, Place
 
 pytestmark = pytest.mark.usefixtures("nothing_left_behind")
@@ -130,7 +131,10 @@ def _detached(kind: Kind, place: Place, target: Target, attachment: Attachment) 
 def _gone_with_its_holder(kind: Kind, place: Place, program: Program, spec: ProgramSpec) -> None:
     """A place that is free again can be taken again; `with` gives it back, and a pin keeps a link."""
     target = kind.target(place)
-    with kind.attach(program, spec, target) as attachment:
+    if kind.again and why_missing(kind.again):
+        _only_once(kind, place, program, spec)
+        program = kind.load(place, spec)
+    with _attached_again(kind, place, program, spec) as attachment:
         ident = attachment.info().id
         if kind.seen:
             assert kind.seen(place, target) == [program.info().id]
@@ -139,7 +143,27 @@ def _gone_with_its_holder(kind: Kind, place: Place, program: Program, spec: Prog
     if kind.is_link:
         with pytest.raises(NotFoundError):
             Link.from_id(ident)
+        if kind.again and why_missing(kind.again):
+            program = kind.load(place, spec)
         _held_by_a_pin(kind, place, program, spec)
+
+
+def _attached_again(kind: Kind, place: Place, program: Program, spec: ProgramSpec) -> Attachment:
+    """Attach where a link was that had been pinned: the kernel frees what a pin held a little later."""
+    for _ in range(200):
+        try:
+            return kind.attach(program, spec, kind.target(place))
+        except KernelError as error:
+            if error.errno != errno.EEXIST or not kind.is_link:
+                raise
+        time.sleep(0.02)
+    pytest.fail("the place isn't free again")
+
+
+def _only_once(kind: Kind, place: Place, program: Program, spec: ProgramSpec) -> None:
+    with pytest.raises(KernelError) as refused:
+        kind.attach(program, spec, kind.target(place))
+    assert "Load it again" in refused.value.hint
 
 
 def _held_by_a_pin(kind: Kind, place: Place, program: Program, spec: ProgramSpec) -> None:

@@ -57,6 +57,8 @@ def _explain(error: KernelError, spec: ProgramSpec, name: str, cookie: int) -> K
         return NotSupportedError(feature, since="6.10", call=error.call, errno=errno.EINVAL, hint="Attach it without a cookie.")
     if error.errno == errno.EINVAL:
         hint = f"It reads more arguments than the tracepoint {name} has, or writes to it, which that tracepoint doesn't allow."
+    elif error.errno == errno.EEXIST:
+        hint = "This program is attached there already, or has just been taken off: the kernel does that a little later."
     from bpfload.abi.consts import CAP_BPF, CAP_PERFMON
     from bpfload.links.refusal import refused
 

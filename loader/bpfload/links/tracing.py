@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bpfload.spec import ProgramSpec
 
 _HINTS = {
+    errno.EEXIST: "This program is attached there already, or has just been taken off: the kernel does that a little later.",
     errno.EBUSY: "It is attached there already, or a program that is replaced by another (freplace) can't be traced as well.",
     errno.E2BIG: "The function has as many programs as it takes: 38.",
     ENOTSUPP: "This kernel can't trace functions on this architecture.",
@@ -57,7 +58,16 @@ def explain(error: KernelError, spec: ProgramSpec, cookie: int = 0) -> KernelErr
         if unsupported is not None:
             return unsupported
     hint = _HINTS.get(error.errno or 0, "")
+    if error.errno == errno.ENOENT and _attaches_once():
+        hint = "It was attached before: Linux before 5.13 attaches such a program only once. Load it again."
     return refused(error, f"attaching program {spec.name!r} to {where}", consts.CAP_BPF, consts.CAP_PERFMON, hint=hint)
+
+
+def _attaches_once() -> bool:
+    """Whether this kernel forgets what a program was verified for once it was attached there."""
+    from bpfload.kernel import version
+
+    return version.code() < version.encode(5, 13, 0)
 
 
 def _without_cookies(error: KernelError, spec: ProgramSpec) -> NotSupportedError | None:

@@ -99,7 +99,8 @@ class Kind:
     `name`: of the row. `spec`: makes the spec of a small program by the name that the program is to have. `target`: where to
     attach, made anew for each attachment. `link_type`: BPF_LINK_TYPE_* that info() is to tell, 0 for an attachment that is
     no link. `needs`: names in support.features. `hook`: a module of bpfload.links, "" for that of the program. `load`: loads a
-    spec, where `load_for` won't do. `fields`: what info() is to say beside type, id and program, by the place and the target.
+    spec, where `load_for` won't do. `again`: what of support.features the kernel needs to attach a program that was attached
+    before. `fields`: what info() is to say beside type, id and program, by the place and the target.
     `update`, `detach`: whether this kind can; where it can't, the test wants a NotSupportedError that says so. `keep`: the same
     for what is no link. `seen`: the ids of the programs that something else than the attachment tells to be at the hook now,
     where there is such a thing.
@@ -112,6 +113,7 @@ class Kind:
     needs: tuple[str, ...] = ()
     hook: str = ""
     load: Callable[[Place, ProgramSpec], Program] = load_for
+    again: str = ""
     fields: Callable[[Place, Target], dict[str, object]] = lambda place, target: {}
     update: bool = True
     detach: bool = True

@@ -14,6 +14,7 @@ from bpfload.links import Target
 from bpfload.load import LoadOptions, Object, load
 from bpfload.objects import Program
 from bpfload.spec import ProgramSpec
+from support.features import why_missing
 from support.link_kinds.kind import Kind, Place, allowed_by_policy, kernel_type, load_for
 from support.paths import DATA
 from support.programs import program_spec, small_map
@@ -47,6 +48,7 @@ def _on_trampoline(name: str, verified: _Verified, *needs: str) -> Kind:
         consts.BPF_LINK_TYPE_TRACING,
         needs,
         load=verified.load,
+        again="tracing_again",
         fields=lambda place, target: {"attach_type": verified.attach_type},
         update=False,
         detach=False,
@@ -125,7 +127,7 @@ _FREPLACE = Kind(
     consts.BPF_LINK_TYPE_TRACING,
     ("freplace_onto_others",),
     load=_load_replacement,
-    fields=lambda place, target: {"target_obj_id": _replaced(place).info().id},
+    fields=lambda place, target: {} if why_missing("tracing_target_info") else {"target_obj_id": _replaced(place).info().id},
     update=False,
     detach=False,
 )
