@@ -30,6 +30,17 @@ def class_name(name: str) -> str:
     return f"_{made}" if made[0].isdigit() else made
 
 
+def quoted(text: str) -> str:
+    """Return a text as a literal of Python, whatever is in it."""
+    made = "".join(char if " " <= char <= "~" and char not in '"\\' else f"\\U{ord(char):08x}" for char in text)
+    return f'"{made}"'
+
+
+def harmless(text: str) -> str:
+    """Return a text as it may stand in a comment or docstring, whatever is in it."""
+    return "".join(char if char.isascii() and (char.isalnum() or char in "_-. ") else "_" for char in text)
+
+
 class Scope:
     """Names that are used up. `taken`: those that are from the start."""
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _EXT_MAGIC = 0xEB9F
 _EXT_HEADER = 32
+_UINT32 = 0xFFFFFFFF
 
 #: By part of .BTF.ext: the words of a record that hold type ids, and those that hold strings.
 _PARTS = {"func_info": ((1,), ()), "line_info": ((), (1, 2)), "core_relos": ((1,), (2,))}
@@ -97,6 +98,8 @@ class MergedTypes:
                 self._shared[found.name] = ids[found.id]
         for row in table.rows[first:]:
             for place in references_in(row):
+                if row[place] >= len(ids):
+                    source.fail(f"a type refers to type {row[place]}, which doesn't exist", section=".BTF")
                 if row[place] and not ids[row[place]]:
                     source.fail(f"a type refers to {btf.type(row[place]).name!r}, which is left out", section=".BTF")
                 row[place] = ids[row[place]]
@@ -125,6 +128,8 @@ class MergedTypes:
         for type_id, offset, size in source.variables_at(datasec):
             found = btf.type(type_id)
             row = [ids[type_id], start + offset, size]
+            if start + offset > _UINT32:
+                source.fail(f"variable {found.name!r} is too far from the start of its section", section=".BTF")
             known = variables.shared.get(found.name) if is_shared(found) else None
             if known is None:
                 variables.rows.append(row)
@@ -144,6 +149,8 @@ class MergedTypes:
         for words in struct.iter_unpack(f"<{info.record_size // 4}I", info.data):
             row = list(words)
             row[0] += start
+            if row[0] > _UINT32:
+                source.fail("a record is of an instruction that doesn't exist", section=".BTF.ext")
             for place in types:
                 row[place] = ids[row[place]]
             for place in strings:
@@ -166,6 +173,8 @@ class MergedTypes:
             rows = sorted(self._sections[name].rows, key=lambda row: row[1])
             if len(rows) > 0xFFFF:
                 raise LinkError(f"section {name} has too many variables: {len(rows)}")
+            if sizes.get(name, 0) > _UINT32:
+                raise LinkError(f"section {name} is too large: {sizes[name]} bytes")
             words = [word for row in rows for word in row]
             table.add([table.string(name.encode()), t.KIND_DATASEC << 24 | len(rows), sizes.get(name, 0), *words])
         merged, ids = deduplicate(table)

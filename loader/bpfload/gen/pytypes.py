@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bpfload.btf import types as t
-from bpfload.gen.identifiers import Scope, class_name, identifier
+from bpfload.gen.identifiers import Scope, class_name, harmless, identifier, quoted
 
 if TYPE_CHECKING:
     from bpfload.btf import Btf, Type
@@ -118,7 +118,7 @@ class PythonTypes:
         name = self._class(found.name or hint)
         self.uses_enums = True
         scope = Scope()
-        lines = [f"class {name}(IntEnum):", f'    """enum {found.name or hint}"""', ""]
+        lines = [f"class {name}(IntEnum):", f'    """enum {harmless(found.name or hint)}"""', ""]
         lines += [f"    {scope.add(identifier(value.name))} = {value.value}" for value in found.values]
         self.blocks.append("\n".join(lines))
         return Spelled(f"{name} | int", name, "0")
@@ -141,7 +141,12 @@ class PythonTypes:
         self.uses_dataclasses = True
         scope = Scope(_TAKEN_FIELDS | frozenset(self.classes))
         word = "union" if is_union else "struct"
-        lines = ["@dataclass(slots=True)", f"class {name}(skeleton.Struct):", f'    """{word} {found.name or hint}"""', ""]
+        lines = [
+            "@dataclass(slots=True)",
+            f"class {name}(skeleton.Struct):",
+            f'    """{word} {harmless(found.name or hint)}"""',
+            "",
+        ]
         rows = []
         for each in fields:
             field = scope.add(identifier(each.member))
@@ -150,10 +155,10 @@ class PythonTypes:
             else:
                 self.uses_factories |= each.type.default.startswith("field(")
                 lines += wrapped(f"    {field}: {each.type.annotation} = {each.type.default}")
-            rows.append(f'("{field}", "{each.member}", {each.type.shape})')
-        lines += ["", f'    __bpf_name__ = "{found.name}"']
+            rows.append(f'("{field}", {quoted(each.member)}, {each.type.shape})')
+        lines += ["", f"    __bpf_name__ = {quoted(found.name)}"]
         lines += _assigned("__bpf_members__", rows)
-        lines += _assigned("__bpf_unions__", [_tuple(_tuple(map(_quoted, each)) for each in union) for union in unions])
+        lines += _assigned("__bpf_unions__", [_tuple(_tuple(map(quoted, each)) for each in union) for union in unions])
         lines.append("    __hash__ = skeleton.Struct.__hash__")
         self.blocks.append("\n".join(lines))
         return Spelled(name, name, f"{name}()")
@@ -200,10 +205,6 @@ def _assigned(attribute: str, rows: list[str]) -> list[str]:
     if not rows or (len(rows) == 1 and len(line) <= _WIDTH):
         return [line] if rows else []
     return [f"    {attribute} = (", *(f"        {row}," for row in rows), "    )"]
-
-
-def _quoted(name: str) -> str:
-    return f'"{name}"'
 
 
 def _tuple(parts: Iterable[str]) -> str:

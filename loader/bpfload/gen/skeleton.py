@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from bpfload.abi import consts as c
 from bpfload.btf import types as t
 from bpfload.elf import read
-from bpfload.gen.identifiers import Scope, class_name, identifier
+from bpfload.gen.identifiers import Scope, class_name, harmless, identifier, quoted
 from bpfload.gen.pytypes import PythonTypes, Spelled, wrapped
 
 if TYPE_CHECKING:
@@ -94,13 +94,15 @@ class _Module:
 
     def _programs(self) -> list[str]:
         scope = Scope(_TAKEN)
-        return [f'    {scope.add(identifier(each.name))} = skeleton.Program("{each.name}")' for each in self.spec.entry_programs]
+        return [
+            f"    {scope.add(identifier(each.name))} = skeleton.Program({quoted(each.name)})" for each in self.spec.entry_programs
+        ]
 
     def _links(self) -> list[str]:
         scope = Scope(_TAKEN)
         names = [each.name for each in self.spec.entry_programs]
         names += [name for name, each in self.spec.maps.items() if each.kind == "struct_ops"]
-        return [f'    {scope.add(identifier(name))} = skeleton.Link("{name}")' for name in names]
+        return [f"    {scope.add(identifier(name))} = skeleton.Link({quoted(name)})" for name in names]
 
     def _maps(self) -> list[str]:
         scope = Scope(_TAKEN)
@@ -109,13 +111,13 @@ class _Module:
 
     def _map(self, name: str, spec: MapSpec) -> str:
         if spec.type in _EVENTS and self.types is not None:
-            return f'skeleton.Events("{name}")'
+            return f"skeleton.Events({quoted(name)})"
         value = self._side(spec.value_type_id, spec.value_size, f"{name}_value")
         if spec.type in _QUEUES:
             shape = "" if value.shape == "None" else f", {value.shape}"
-            return f'skeleton.Queue[{value.annotation}]("{name}"{shape})'
+            return f"skeleton.Queue[{value.annotation}]({quoted(name)}{shape})"
         if spec.kind == "struct_ops" or spec.type not in _TABLES:
-            return f'skeleton.RawMap("{name}")'
+            return f"skeleton.RawMap({quoted(name)})"
         key = self._side(spec.key_type_id, spec.key_size, f"{name}_key")
         if spec.type in _OF_MAPS:
             value = Spelled("bpfload.Map")
@@ -123,7 +125,7 @@ class _Module:
             shape = "None" if value.shape == "None" else f"({value.shape},)"
             value = Spelled(f"list[{value.annotation}]", shape)
         kinds = f"[{key.annotation}, {value.annotation}]"
-        shapes = [f'"{name}"', key.shape, value.shape]
+        shapes = [quoted(name), key.shape, value.shape]
         while shapes[-1] == "None":
             shapes.pop()
         return f"skeleton.TypedEntries{kinds}({', '.join(shapes)})"
@@ -143,7 +145,7 @@ class _Module:
             name = scopes.setdefault(section, Scope(_TAKEN)).add(identifier(variable.name))
             spelled = self._spell(variable.type_id, variable.name) or Spelled("bytes")
             shape = "" if spelled.shape == "None" else f", {spelled.shape}"
-            lines.append(f'    {name} = skeleton.Variable[{spelled.annotation}]("{variable.name}"{shape})')
+            lines.append(f"    {name} = skeleton.Variable[{spelled.annotation}]({quoted(variable.name)}{shape})")
             if holder.read_only and len(lines) == 1:
                 lines.insert(0, "    # Constants: they can be set up to the load.")
         return parts
@@ -153,11 +155,12 @@ class _Module:
 
     def _kconfig(self) -> list[str]:
         scope = Scope(_TAKEN)
-        externs = [(name, each) for name, each in self.spec.externs.items() if each.kind == "kconfig"]
-        return [
-            f'    {scope.add(identifier(name))} = skeleton.KernelConfig[{_KCONFIG_TYPES.get(each.value_kind, "int")}]("{name}")'
-            for name, each in externs
-        ]
+        lines = []
+        for name, each in self.spec.externs.items():
+            if each.kind == "kconfig":
+                kind = _KCONFIG_TYPES.get(each.value_kind, "int")
+                lines.append(f"    {scope.add(identifier(name))} = skeleton.KernelConfig[{kind}]({quoted(name)})")
+        return lines
 
     def _event_types(self) -> None:
         """Define the structs that records of ring and perf buffers may be: the object's own, not the kernel's."""
@@ -170,7 +173,7 @@ class _Module:
                 self.types.spell(found.id, found.name)
 
     def _kernel_types(self) -> set[int]:
-        """Return types that are the kernel's, what programs are called with, or what defines a map: no record is of them."""
+        """Return types of the kernel, of what programs are called with, and of maps' definitions: no record is of them."""
         btf, spec = self.spec.btf, self.spec
         assert btf is not None
         names = {each.name for each in spec.entry_programs}
@@ -205,7 +208,7 @@ class _Module:
     def _head(self) -> str:
         kind = "subskeleton" if self.data is None else "skeleton"
         lines = [
-            f'"""The BPF object {self.file}, with types.',
+            f'"""The BPF object {harmless(self.file)}, with types.',
             "",
             f"Made by `bpfload gen {kind}`: what is changed here is lost when it is made again.",
             '"""',
@@ -232,11 +235,11 @@ class _Module:
         words = (
             "a part of an object that is loaded elsewhere" if self.data is None else "read when this is made, loaded by load()"
         )
-        lines = [f"class {self.name}(skeleton.{base}):", f'    """{self.file}: {words}."""', ""]
+        lines = [f"class {self.name}(skeleton.{base}):", f'    """{harmless(self.file)}: {words}."""', ""]
         if self.data is None:
             lines += self._needs()
         else:
-            lines += [f'    __bpf_file__ = "{self.file}"', "    __bpf_object__ = _OBJECT"]
+            lines += [f"    __bpf_file__ = {quoted(self.file)}", "    __bpf_object__ = _OBJECT"]
         lines += ["", f"    def __init__(self{', live: bpfload.Object' if self.data is None else ''}) -> None:"]
         lines.append(f"        super().__init__({'live' if self.data is None else ''})")
         lines += [f"        self.{attribute} = {name}(self)" for attribute, name in self.attributes]
@@ -268,14 +271,14 @@ class _Module:
             '        """Attach where a target says, or where SEC() says; see `attach_all`."""',
             "        self.attach_all(",
             "            {",
-            *(f'                "{program}": {name},' for name, program in names),
+            *(f"                {quoted(program)}: {name}," for name, program in names),
             "            }",
             "        )",
         ]
 
 
 def _names(attribute: str, names: Iterable[str]) -> list[str]:
-    rows = [f'        "{name}",' for name in names]
+    rows = [f"        {quoted(name)}," for name in names]
     return [f"    {attribute} = (", *rows, "    )"] if rows else []
 
 

@@ -127,6 +127,8 @@ class SourceObject:
                     self.fail(f"symbol {self.name_of(symbol)!r} is no proper extern")
             elif symbol.section < SHN_LORESERVE and symbol.section >= len(self.elf.sections):
                 self.fail(f"symbol {self.name_of(symbol)!r} is in a section that doesn't exist")
+            elif symbol.section < SHN_LORESERVE and symbol.value + symbol.size > self.elf.sections[symbol.section].size:
+                self.fail(f"symbol {self.name_of(symbol)!r} runs over the end of its section")
             elif symbol.type == STT_SECTION and symbol.value:
                 self.fail(f"the symbol of section {symbol.section} has an offset")
 

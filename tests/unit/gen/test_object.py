@@ -262,3 +262,17 @@ def test_what_can_not_be_read_or_written(tmp_path: Path) -> None:
     write_object(target, b"new")
     assert target.read_bytes() == b"new"
     assert [path.name for path in tmp_path.iterdir()] == ["out.o"]
+
+
+def test_damaged_files_are_refused_and_nothing_worse() -> None:
+    given = ONE.read_bytes()
+    for place in range(64, len(given), 13):
+        damaged = bytearray(given)
+        damaged[place] ^= 0x81
+        linker = Linker()
+        try:
+            linker.add("damaged.o", bytes(damaged))
+            linker.add("two.o", TWO.read_bytes())
+            linker.finish()
+        except BpfError as error:
+            assert str(error)

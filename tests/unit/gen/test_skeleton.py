@@ -10,9 +10,11 @@ from types import ModuleType
 
 import pytest
 
+from bpfload.btf.writer import BtfBuilder
 from bpfload.errors import UsageError
 from bpfload.gen.identifiers import Scope, class_name, identifier
 from bpfload.gen.skeleton import skeleton, subskeleton
+from bpfload.skeleton import Skeleton
 from support.elfbuilder import ALLOC, WRITE, ElfBuilder
 from support.paths import DATA, EXEC_EVENTS, HELLO, PACKET_COUNTER, SYS_ENTER
 
@@ -135,6 +137,25 @@ def test_classes_are_called_after_the_file_or_as_wanted(request: pytest.FixtureR
     clash = made(skeleton(OBJECT, "point"), "clash_skeleton", request)
     assert clash.Point.__bases__[0].__name__ == "Skeleton"
     assert clash.Point_(1, 2).y == 2
+
+
+def test_names_on_purpose_do_no_harm(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    name = 'x"); raise SystemExit  # """\n\\'
+    elf, btf = ElfBuilder(), BtfBuilder()
+    elf.program("xdp", name)
+    elf.license()
+    elf.symbol(name, elf.section(".data", bytes(4), flags=ALLOC | WRITE), 0, 4)
+    struct = btf.add_struct(name, 4, [(name, btf.add_enum(name, [(name, 1)]), 0)])
+    btf.add_datasec(".data", 4, [(btf.add_var(name, struct), 0, 4)])
+    elf.section(".BTF", btf.bytes(), flags=0)
+    path = tmp_path / f"{name.replace('/', '')}.bpf.o"
+    path.write_bytes(elf.build())
+    module = made(skeleton(path), "hostile_skeleton", request)
+    part = made(subskeleton(path), "hostile_subskeleton", request)
+    assert [each for each in vars(part) if "SystemExit" in each]
+    owner = next(each for each in vars(module).values() if isinstance(each, type) and issubclass(each, Skeleton))()
+    assert owner.spec.value(name) == {name: 0}
+    assert [each.name for each in owner.spec.entry_programs] == [name]
 
 
 def test_variables_without_types_are_bytes(tmp_path: Path, request: pytest.FixtureRequest) -> None:
