@@ -218,5 +218,6 @@ def test_token(tmp_path: Path) -> None:
         seen = json.loads(process.communicate(timeout=60)[0])
     with load_only("basics", "map_reference") as live:
         assert seen["with"] == {"tag": live.program().info().tag, "maps": sorted(live.maps)}
+    assert seen["by environment"] == seen["with"]
     assert seen["without"]["errno"] == errno.EPERM
     assert "BPF token" in seen["without"]["message"]

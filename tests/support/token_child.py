@@ -64,7 +64,9 @@ def main(number: str, path: str, program: str, directory: str) -> None:
     assert peer.recv(16) == b"delegated"
     mount = syscall(SYS_FSMOUNT, context, 0, 0)
     syscall(SYS_MOVE_MOUNT, mount, b"", AT_FDCWD, directory.encode(), MOVE_MOUNT_F_EMPTY_PATH)
-    print(json.dumps({"without": attempt(path, program, ""), "with": attempt(path, program, directory)}))
+    seen = {"without": attempt(path, program, ""), "with": attempt(path, program, directory)}
+    os.environ["LIBBPF_BPF_TOKEN_PATH"] = directory
+    print(json.dumps({**seen, "by environment": attempt(path, program, "")}))
 
 
 if __name__ == "__main__":

@@ -66,6 +66,18 @@ _HINTS: tuple[tuple[str, str], ...] = (
     ("program of this type cannot use helper", _NO_HELPER),
 )
 
+# What the verifier says of arithmetic by which a program could learn where the kernel keeps things: env->allow_ptr_leaks in
+# kernel/bpf/verifier.c, which is CAP_PERFMON.
+_OF_POINTERS = (
+    "pointer -= pointer prohibited",
+    "pointer comparison prohibited",
+    "leaks addr",
+    "prohibited for !root",
+    "attempt to corrupt spilled pointer",
+    "pointer arithmetic with",
+    "pointer arithmetic prohibited",
+)
+
 _NOISE = (
     "processed ",
     "verification time",
@@ -195,6 +207,12 @@ def _hint(lines: list[str], reason: str) -> str:
     if reason.startswith("kfunc "):
         return "Guard the call with bpf_ksym_exists(), or run a kernel that has it."
     tail = "\n".join(lines[-40:])[-2000:]
+    if any(words in tail for words in _OF_POINTERS):
+        from bpfload.abi.consts import CAP_PERFMON
+        from bpfload.kernel.capabilities import missing, permission_hint
+
+        if missing(CAP_PERFMON):
+            return f"Calculating with addresses takes more than CAP_BPF. {permission_hint(CAP_PERFMON)}"
     found = next((hint for words, hint in _HINTS if words in tail), "")
     return _hint_of_helper() if found == _NO_HELPER else found
 
