@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -270,9 +271,7 @@ def test_damaged_files_are_refused_and_nothing_worse() -> None:
         damaged = bytearray(given)
         damaged[place] ^= 0x81
         linker = Linker()
-        try:
+        with contextlib.suppress(BpfError):
             linker.add("damaged.o", bytes(damaged))
             linker.add("two.o", TWO.read_bytes())
             linker.finish()
-        except BpfError as error:
-            assert str(error)
