@@ -18,6 +18,7 @@ from bpfload.links import Target, attach, attaches_by_itself, hook_of
 from bpfload.objects import Map, Program
 from bpfload.spec import ProgramSpec
 from bpfload.syscall import bpf
+from support.features import why_missing
 from support.namespaces import VethPair
 from support.process import run
 from support.programs import load_spec, program_spec, raw_tracepoint_spec, small_map
@@ -139,6 +140,20 @@ def test_a_raw_tracepoint_that_is_not_there(name: str, near: str) -> None:
         with pytest.raises(UsageError, match="names no tracepoint") as unnamed:
             attach(program, spec)
         assert "--attach" in unnamed.value.hint
+
+
+@pytest.mark.needs_feature("raw_tracepoint_link")
+def test_a_raw_tracepoint_twice_by_the_same_program() -> None:
+    spec = raw_tracepoint_spec(target="sys_enter")
+    with load_spec(spec) as program, attach(program, spec) as first:
+        if not why_missing("raw_tracepoint_cookie"):  # since then the kernel tells links apart, not programs
+            with attach(program, spec) as second:
+                assert second.info().id != first.info().id
+            return
+        with pytest.raises(KernelError) as twice:
+            attach(program, spec)
+        assert twice.value.errno == errno.EEXIST
+        assert "is attached there already" in twice.value.hint
 
 
 # What is verified for its target
