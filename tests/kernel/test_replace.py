@@ -8,25 +8,28 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bpfload import elf, pins
+from bpfload.abi import consts
 from bpfload.btf.values import decode
 from bpfload.errors import BpfError, KernelError, LinkError, NotFoundError, PinError, UsageError
-from bpfload.links import EVERY_PROCESS, Target, xdp
+from bpfload.links import EVERY_PROCESS, Target, netns, xdp
 from bpfload.load import LoadOptions, load
 from bpfload.objects import Link, Map, Program
 from bpfload.objects.bpffs import identify
 from bpfload.objects.paths import STAGED
 from bpfload.pins import staging, unlinked
 from bpfload.spec import ObjectSpec
+from bpfload.syscall import bpf
 from support import namespaces
 from support.namespaces import VethPair
 from support.paths import DATA, HELLO
-from support.programs import small_map
+from support.programs import load_spec, program_spec, small_map
 from support.traced import compiled
 
 pytestmark = [pytest.mark.usefixtures("nothing_left_behind"), pytest.mark.needs_feature("global_data")]
@@ -197,12 +200,15 @@ def rename() -> None:
         pytest.param("on_xdp", Target(link=False), marks=pytest.mark.needs_feature("veth")),
         pytest.param("on_xdp", Target(link=False, mode="generic"), marks=pytest.mark.needs_feature("veth")),
         pytest.param("on_tc", Target(parent="ingress", priority=7), marks=pytest.mark.needs_feature("clsact")),
+        ("on_cgroup_egress", Target(link=False, multi=True)),
+        ("on_cgroup_egress", Target(link=False, override=True)),
+        ("on_cgroup_socket", Target(link=False)),
     ],
 )
-def test_an_attachment_without_a_link(bpffs: Path, veth: VethPair, program: str, target: Target) -> None:
+def test_an_attachment_without_a_link(bpffs: Path, veth: VethPair, cgroup: Path, program: str, target: Target) -> None:
     """What older kernels have, and filters of tc always: found by the program, and given the new one."""
     path = bpffs / "p"
-    target.device = veth.device
+    target = replace(target, cgroup=str(cgroup)) if program.startswith("on_cgroup") else replace(target, device=veth.device)
     pins.deploy(MANY, path, target=target, options=options(program))
     pins.deploy(MANY, path, replace=True, options=options(program), values={"number": 5})
     assert present(bpffs) == ["p"]
@@ -220,7 +226,51 @@ def test_an_attachment_without_a_link(bpffs: Path, veth: VethPair, program: str,
         staging.clean_up(str(path))
         (found,) = unlinked.attachments_of(now)
         with found:
-            found.detach()
+            assert found.info().prog_id == now.info().id
+    done = pins.unload(path)
+    assert (len(done.detached), done.holders) == (1, ())
+
+
+@pytest.mark.needs_feature("sockmap_verdict_alone", "sockmap_query")
+def test_a_program_of_a_sockmap_without_a_link(bpffs: Path) -> None:
+    path, one = bpffs / "p", options("on_verdict")
+    pins.deploy(MANY, path, target=Target(map="sockets", link=False), options=one, maps_directory=bpffs / "maps")
+    pins.deploy(MANY, path, options=one, replace=True)
+    with Map.from_pin(bpffs / "maps/sockets") as sockets:
+        there = bpf.prog_query(sockets.fd, consts.BPF_SK_SKB_VERDICT)[0]
+        assert there == [ident(path)]
+        with pytest.raises(UsageError, match="attached without a link, and stays where it is"):
+            pins.deploy(MANY, path, options=one, replace=True, target=Target(map="sockets"))
+        done = pins.unload(path)
+        assert [each.where for each in done.detached] == ["attachment without a link"]
+        assert bpf.prog_query(sockets.fd, consts.BPF_SK_SKB_VERDICT)[0] == []
+    assert os.listdir(bpffs) == []
+
+
+@pytest.mark.needs_feature("flow_dissector")
+def test_a_flow_dissector_without_a_link(bpffs: Path, veth: VethPair) -> None:
+    kind, attach_type = consts.BPF_PROG_TYPE_FLOW_DISSECTOR, consts.BPF_FLOW_DISSECTOR
+    spec = program_spec("small", kind, section="flow_dissector", attach_type=attach_type)
+    with load_spec(spec) as first, load_spec(spec) as other:
+        pins.pin(first.fd, str(bpffs / "p"))
+        netns.attach(first, spec, Target(link=False)).keep()
+        (found,) = unlinked.attachments_of(first)
+        with found:
+            found.update(other, old=first)
+        assert unlinked.attachments_of(first) == []
+        (found,) = unlinked.attachments_of(other)
+        with found:
+            found.update(first)
+        assert pins.unload(bpffs / "p").detached[0].program == first.info().id
+        assert unlinked.attachments_of(first) == []
+
+
+@pytest.mark.needs_feature("cgroup_link")
+def test_links_of_cgroups_are_not_taken_for_attachments_without(bpffs: Path, cgroup: Path) -> None:
+    path = bpffs / "p"
+    pins.deploy(MANY, path, target=Target(cgroup=str(cgroup)), options=options("on_cgroup_egress"))
+    with Program.from_pin(path) as program:
+        assert unlinked.attachments_of(program) == []
     pins.unload(path)
 
 

@@ -81,6 +81,7 @@ FEATURES: dict[str, Feature] = {
     "flow_dissector": Feature((4, 20)),
     "sockmap": Feature((4, 14), ("CONFIG_BPF_STREAM_PARSER",)),
     "sockmap_verdict_alone": Feature((5, 13), ("CONFIG_BPF_STREAM_PARSER",)),
+    "sockmap_query": Feature((5, 17), ("CONFIG_BPF_STREAM_PARSER",)),
     "sockmap_link": Feature((6, 10), ("CONFIG_BPF_STREAM_PARSER",)),
     "veth": Feature((3, 0), ("CONFIG_VETH",)),
     "sleepable": Feature((5, 10)),

@@ -20,7 +20,10 @@ from bpfload.objects.link import Link
 from bpfload.syscall import bpf
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from bpfload.links import Target
+    from bpfload.links.fallback import ProgAttachment
     from bpfload.objects.attachment import Attachment
     from bpfload.objects.base import KernelObject
     from bpfload.spec import ProgramSpec
@@ -60,6 +63,8 @@ _HOOKS: dict[int, tuple[int, ...]] = {
     ),
 }
 
+_SOCKET_BUFFERS = (consts.BPF_CGROUP_INET_INGRESS, consts.BPF_CGROUP_INET_EGRESS)
+
 
 def attach(program: KernelObject, spec: ProgramSpec, target: Target) -> Attachment:
     """Attach to the cgroup (version 2) with the directory `target.cgroup`, at the place `target.order` among its programs."""
@@ -95,6 +100,38 @@ def find(program: KernelObject, spec: ProgramSpec, target: Target) -> Attachment
     finally:
         os.close(directory)
     return None
+
+
+def find_everywhere(program: KernelObject, ident: int, kind: int, linked: Container[tuple[int, int]]) -> list[ProgAttachment]:
+    """Return the attachments without link of a program, by its id and type, to the cgroups that this process sees.
+
+    `linked`: (cgroup id, attach type) where a link has it.
+    """
+    from bpfload.kernel.mounts import cgroup2_root
+
+    found: list[ProgAttachment] = []
+    for place, _, _ in os.walk(cgroup2_root() or os.devnull):
+        try:
+            directory = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:  # it has just gone
+            continue
+        try:
+            for attach_type in _SOCKET_BUFFERS if kind == consts.BPF_PROG_TYPE_CGROUP_SKB else _HOOKS[kind]:
+                flags = _attached_with(ident, directory, attach_type)
+                if flags is not None and (os.fstat(directory).st_ino, attach_type) not in linked:
+                    found.append(_attachment(program, directory, attach_type, flags))
+        finally:
+            os.close(directory)
+    return found
+
+
+def _attached_with(ident: int, directory: int, attach_type: int) -> int | None:
+    """Return the flags that a hook's programs are attached with, if the one with that id is among them."""
+    try:
+        ids, flags, *_ = bpf.prog_query(directory, attach_type)
+    except KernelError:  # a hook that this kernel doesn't have, a cgroup that has just gone
+        return None
+    return flags if ident in ids else None
 
 
 def _is_there(program: KernelObject, spec: ProgramSpec, target: Target, directory: int) -> bool:
@@ -182,7 +219,7 @@ def _attach_at(program: KernelObject, target: Target, directory: int, attach_typ
     return _attachment(program, directory, attach_type, flags)
 
 
-def _attachment(program: KernelObject, directory: int, attach_type: int, flags: int) -> Attachment:
+def _attachment(program: KernelObject, directory: int, attach_type: int, flags: int) -> ProgAttachment:
     from bpfload.links.fallback import ProgAttachment
 
     holder = os.dup(directory)

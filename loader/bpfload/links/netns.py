@@ -18,6 +18,7 @@ from bpfload.syscall import bpf
 
 if TYPE_CHECKING:
     from bpfload.links import Target
+    from bpfload.links.fallback import ProgAttachment
     from bpfload.objects.attachment import Attachment
     from bpfload.objects.base import KernelObject
     from bpfload.spec import ProgramSpec
@@ -67,6 +68,17 @@ def find(program: KernelObject, spec: ProgramSpec, target: Target) -> Attachment
         os.close(namespace)
 
 
+def find_own(program: KernelObject, ident: int, kind: int) -> ProgAttachment | None:
+    """Return the attachment of a program, by its id and type, to the own namespace, where it is none by link; else None."""
+    namespace, attach_type = _open(_OWN), _ATTACH_TYPES[kind]
+    try:
+        return _attachment(program, namespace, attach_type) if ident in bpf.prog_query(namespace, attach_type)[0] else None
+    except KernelError:  # not allowed to ask, or a kernel that can't be asked
+        return None
+    finally:
+        os.close(namespace)
+
+
 def _attach_type(spec: ProgramSpec) -> int:
     if spec.type not in _ATTACH_TYPES:
         raise UsageError(f"program {spec.name!r} is no program of a network namespace")
@@ -98,7 +110,7 @@ def _without_link(program: KernelObject, namespace: int, attach_type: int, path:
     return _attachment(program, namespace, attach_type)
 
 
-def _attachment(program: KernelObject, namespace: int, attach_type: int) -> Attachment:
+def _attachment(program: KernelObject, namespace: int, attach_type: int) -> ProgAttachment:
     from bpfload.links.fallback import ProgAttachment
 
     holder = os.dup(namespace)

@@ -18,7 +18,10 @@ from bpfload.objects.link import Link
 from bpfload.syscall import bpf
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from bpfload.links import Target
+    from bpfload.links.fallback import ProgAttachment
     from bpfload.objects.attachment import Attachment
     from bpfload.objects.base import KernelObject
     from bpfload.spec import ProgramSpec
@@ -28,6 +31,15 @@ _HINTS = {
     errno.EEXIST: "The map has such a program already.",
     errno.EINVAL: "The map is no sockmap or sockhash.",
     errno.EOPNOTSUPP: "The map is no sockmap or sockhash, or this kernel has none (CONFIG_BPF_STREAM_PARSER).",
+}
+
+_ATTACH_TYPES = {
+    consts.BPF_PROG_TYPE_SK_MSG: (consts.BPF_SK_MSG_VERDICT,),
+    consts.BPF_PROG_TYPE_SK_SKB: (
+        consts.BPF_SK_SKB_STREAM_PARSER,
+        consts.BPF_SK_SKB_STREAM_VERDICT,
+        consts.BPF_SK_SKB_VERDICT,
+    ),
 }
 
 
@@ -65,6 +77,40 @@ def find(program: KernelObject, spec: ProgramSpec, target: Target) -> Attachment
     return _attachment(program, target.map_fd, attach_type)
 
 
+def find_everywhere(program: KernelObject, ident: int, kind: int, linked: Container[tuple[int, int]]) -> list[ProgAttachment]:
+    """Return the attachments without link of a program, by its id and type, to all sockmaps and sockhashes.
+
+    `linked`: (map id, attach type) where a link has it. Before Linux 5.17 the kernel can't be asked: nothing is found.
+    """
+    from bpfload.objects.info import map_info
+
+    found: list[ProgAttachment] = []
+    number: int | None = 0
+    while (number := bpf.map_get_next_id(number or 0)) is not None:
+        try:
+            map_fd = bpf.map_get_fd_by_id(number)
+        except KernelError:
+            continue
+        try:
+            if map_info(map_fd).type not in (consts.BPF_MAP_TYPE_SOCKMAP, consts.BPF_MAP_TYPE_SOCKHASH):
+                continue
+            found += [
+                _attachment(program, map_fd, attach_type)
+                for attach_type in _ATTACH_TYPES[kind]
+                if (number, attach_type) not in linked and ident in _attached(map_fd, attach_type)
+            ]
+        finally:
+            os.close(map_fd)
+    return found
+
+
+def _attached(map_fd: int, attach_type: int) -> list[int]:
+    try:
+        return bpf.prog_query(map_fd, attach_type)[0]
+    except KernelError:  # EBUSY: the map has a program that excludes such; EINVAL: it can't be asked
+        return []
+
+
 def _attach_type(spec: ProgramSpec, target: Target) -> int:
     if target.attach_type >= 0:
         return target.attach_type
@@ -87,7 +133,7 @@ def _without_link(program: KernelObject, map_fd: int, attach_type: int) -> Attac
     return _attachment(program, map_fd, attach_type)
 
 
-def _attachment(program: KernelObject, map_fd: int, attach_type: int) -> Attachment:
+def _attachment(program: KernelObject, map_fd: int, attach_type: int) -> ProgAttachment:
     from bpfload.links.fallback import ProgAttachment
     from bpfload.objects.info import map_info
 

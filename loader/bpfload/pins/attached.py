@@ -135,7 +135,7 @@ class Detached:
 
 
 def detach_programs(programs: Collection[int], *, dry_run: bool = False) -> list[Detached]:
-    """Take these programs, by id, off wherever they are attached: by links, pinned or not; as XDP, in tc filters without one.
+    """Take these programs, by id, off wherever they are attached: by links, pinned or not, and without one (`unlinked`).
 
     `dry_run`: only say what would be done. The programs stay loaded. Raises KernelError where the kernel refuses.
     """
@@ -205,7 +205,7 @@ def _is_there(ident: int) -> bool:
 
 
 def detach_unlinked(ident: int, dry_run: bool) -> list[Detached]:
-    """Take a program off where it is attached without a link: as XDP, in filters of tc. `dry_run`: only say where it is."""
+    """Take a program off where it is attached without a link. `dry_run`: only say where it is."""
     from bpfload.objects.program import Program
 
     found = []

@@ -90,7 +90,7 @@ def _check_unlinked(program: ProgramSpec, unlinked: tuple[Attachment, ...], wish
         ]
         if target.cgroup:
             places.append((_inode(target.cgroup), info.number("cgroup_id")))
-        if len(infos) > 1 or any(wanted and wanted != there for wanted, there in places):
+        if len(infos) > 1 or target.map or any(wanted and wanted != there for wanted, there in places):
             raise UsageError(
                 f"program {program.name!r} is attached without a link, and stays where it is when it is replaced",
                 hint="Leave out where to attach it; or unload it, and load it anew without --replace.",
