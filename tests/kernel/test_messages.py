@@ -27,7 +27,7 @@ from bpfload.insn.codec import BPF_DW
 from bpfload.load import LoadOptions, load
 from bpfload.objects.btf import BtfObject
 from bpfload.spec import ObjectSpec, ProgramSpec
-from bpfload.syscall import bpf
+from bpfload.syscall import bpf, bpf_call
 from support.elfbuilder import ElfBuilder, call
 from support.features_data import load_only, path, spec_of, theirs
 from support.libbpf import Libbpf
@@ -120,10 +120,10 @@ except BpfError as error:
         import resource
 
         limits = [(65536, 65536)]
-        monkeypatch.setattr(bpf, "counts_locked_memory", lambda: True)
+        monkeypatch.setattr(bpf_call, "counts_locked_memory", lambda: True)
         monkeypatch.setattr(resource, "getrlimit", lambda _: limits[-1])
         monkeypatch.setattr(resource, "setrlimit", lambda _, limit: limits.append(limit))
-        real = bpf._syscall
+        real = bpf_call._syscall
 
         def counts(number: int, command: int, attr: Any, size: int) -> int:
             if command == consts.BPF_MAP_CREATE and limits[-1][0] == 65536:
@@ -132,7 +132,7 @@ except BpfError as error:
             result: int = real(number, command, attr, size)
             return result
 
-        monkeypatch.setattr(bpf, "_syscall", counts)
+        monkeypatch.setattr(bpf_call, "_syscall", counts)
         load_only("legacy", "use").close()
         assert limits == [(65536, 65536), (-1, -1)]
         limits[:] = [(65536, 65536)]

@@ -11,7 +11,7 @@ from bpfload.abi.helpers import HELPER_NAMES
 from bpfload.abi.names import LINK_TYPE_NAMES, MAP_TYPE_NAMES, PROG_TYPE_NAMES
 from bpfload.errors import NotFoundError
 from bpfload.features import helpers, instructions, map_types, program_types
-from bpfload.syscall import bpf
+from bpfload.syscall import bpf_call
 
 #: Settings below /proc/sys that say how BPF may be used, by the names that bpftool has for them.
 SYSCTLS = {
@@ -179,7 +179,7 @@ def _kfuncs(known: dict[int, bool | None]) -> dict[str, tuple[str, ...] | None]:
 
 
 def _has_syscall() -> bool:
-    return bpf.call_at(-1, 0, 0) != -errno.ENOSYS
+    return bpf_call.call_at(-1, 0, 0) != -errno.ENOSYS
 
 
 def _sysctl(path: str) -> int:

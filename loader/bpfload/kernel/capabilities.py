@@ -71,10 +71,10 @@ def _locked_memory_limit() -> int | None:
     """Return RLIMIT_MEMLOCK in bytes; None where there is no limit, or the kernel (since 5.11) doesn't count by it."""
     import resource
 
-    from bpfload.syscall import bpf
+    from bpfload.syscall import bpf_call
 
     limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
-    return limit if limit != resource.RLIM_INFINITY and bpf.counts_locked_memory() else None
+    return limit if limit != resource.RLIM_INFINITY and bpf_call.counts_locked_memory() else None
 
 
 def lockdown() -> str:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from bpfload.abi import consts, layout
 from bpfload.errors import KernelError
 from bpfload.objects.text import text_of
-from bpfload.syscall import bpf
+from bpfload.syscall import bpf, bpf_call
 
 # Most programs use few maps: with room for so many ids the first call brings them along.
 _MAP_IDS = 64
@@ -63,7 +63,7 @@ class ProgramReader:
         """Return what a listing says of the program behind an fd. Raises KernelError."""
         self._info[:] = self._question
         pack_into("=IIQ", self._attr, 0, fd, self._size, self._where)
-        result = bpf.call_at(consts.BPF_OBJ_GET_INFO_BY_FD, self._call, 16)
+        result = bpf_call.call_at(consts.BPF_OBJ_GET_INFO_BY_FD, self._call, 16)
         if result < 0 and result != -errno.ENODEV:  # the latter: it was offloaded to a device that is gone
             raise KernelError("BPF_OBJ_GET_INFO_BY_FD", -result)
         fields = _INFO.unpack(self._info)

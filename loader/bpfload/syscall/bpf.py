@@ -10,120 +10,21 @@ the fields that are set: older kernels accept a longer union only if what they d
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 from struct import pack, pack_into, unpack_from
 
 from bpfload.abi import consts
 from bpfload.errors import KernelError
-
-# __NR_bpf by machine (arch/*/entry/syscalls/syscall*.tbl; 280 is the generic table's).
-_NUMBERS = {
-    "x86_64": 321,
-    "i386": 357,
-    "i686": 357,
-    "armv6l": 386,
-    "armv7l": 386,
-    "ppc64": 361,
-    "ppc64le": 361,
-    "s390x": 351,
-    "sparc64": 349,
-    "mips64": 5315,
-}
-_NR_BPF = _NUMBERS.get(os.uname().machine, 280)
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_syscall = _libc.syscall
-_syscall.restype = ctypes.c_long
-_syscall.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_uint)
+from bpfload.syscall.bpf_call import address as address  # whoever makes attributes gets it from here, too
+from bpfload.syscall.bpf_call import call, call_in_place
 
 # The kernel gives up verification with EAGAIN when a signal is pending; libbpf tries as often.
 _PROG_LOAD_ATTEMPTS = 5
 
 
-def address(buffer: bytes | bytearray | None) -> int:
-    """Return the address of a buffer's first byte, 0 for None or an empty one.
-
-    The caller keeps the buffer alive, and a bytearray unresized, until the call that uses the address has returned.
-    """
-    if not buffer:
-        return 0
-    if isinstance(buffer, bytearray):
-        return ctypes.addressof(ctypes.c_char.from_buffer(buffer))
-    return ctypes.cast(ctypes.c_char_p(buffer), ctypes.c_void_p).value or 0
-
-
-def call(command: int, attr: bytes | bytearray, name: str) -> int:
-    """Make one bpf(2) call with a copy of `attr`; return its result. Raises KernelError named `name`."""
-    data = bytes(attr)
-    result = _syscall(_NR_BPF, command, data, len(data))
-    if result < 0:
-        code = ctypes.get_errno()
-        if code != errno.EPERM or command not in _COUNTED or not _lift_memory_limit():
-            raise KernelError(name, code)
-        result = _syscall(_NR_BPF, command, data, len(data))
-        if result < 0:
-            raise KernelError(name, ctypes.get_errno())
-    return int(result)
-
-
-# What kernels before 5.11 count against RLIMIT_MEMLOCK; beyond it they say EPERM.
-_COUNTED = (consts.BPF_MAP_CREATE, consts.BPF_PROG_LOAD, consts.BPF_BTF_LOAD)
-
-
-def counts_locked_memory() -> bool:
-    """Whether the running kernel counts maps, programs and BTF against RLIMIT_MEMLOCK."""
-    numbers = os.uname().release.split(".")
-    try:
-        return (int(numbers[0]), int(numbers[1])) < (5, 11)
-    except (ValueError, IndexError):
-        return False
-
-
-def _lift_memory_limit() -> bool:
-    """Raise RLIMIT_MEMLOCK as far as this process may, where the kernel counts by it; return whether it is higher now."""
-    if not counts_locked_memory():
-        return False
-    import resource
-
-    unlimited = resource.RLIM_INFINITY
-    soft, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
-    for limit in ((unlimited, unlimited), (hard, hard)):
-        if soft == limit[0]:
-            return False
-        try:
-            resource.setrlimit(resource.RLIMIT_MEMLOCK, limit)
-        except (OSError, ValueError):
-            continue
-        return True
-    return False
-
-
-def call_at(command: int, where: int, size: int) -> int:
-    """Make one bpf(2) call with the `size` bytes of attributes at an address; return its result, or minus the errno."""
-    result = _syscall(_NR_BPF, command, where, size)
-    if result < 0:
-        code = ctypes.get_errno()
-        if code != errno.EPERM or command not in _COUNTED or not _lift_memory_limit():
-            return -code
-        result = _syscall(_NR_BPF, command, where, size)
-        if result < 0:
-            return -ctypes.get_errno()
-    return int(result)
-
-
-def _call_in_place(command: int, attr: bytearray, name: str) -> int:
-    """Make one bpf(2) call whose attributes the kernel writes to."""
-    holder = ctypes.c_char.from_buffer(attr)
-    result = _syscall(_NR_BPF, command, ctypes.addressof(holder), len(attr))
-    if result < 0:
-        raise KernelError(name, ctypes.get_errno())
-    return int(result)
-
-
 def object_name(name: str | bytes) -> bytes:
-    """Return a name as the kernel takes it: 15 bytes and a NUL, anything but letters, digits, "_" and "." left out.
+    """Return as much of a name as the kernel takes: 15 bytes. It refuses any but letters, digits, "_" and ".".
 
     Source: bpf_obj_name_cpy() in kernel/bpf/syscall.c.
     """
@@ -241,7 +142,7 @@ def map_lookup_batch(
     )
     done = False
     try:
-        _call_in_place(consts.BPF_MAP_LOOKUP_BATCH, attr, "BPF_MAP_LOOKUP_BATCH")
+        call_in_place(consts.BPF_MAP_LOOKUP_BATCH, attr, "BPF_MAP_LOOKUP_BATCH")
     except KernelError as error:
         # EINTR: what was read before counts, and the token goes on from there.
         if error.errno != errno.ENOENT and not (error.errno == errno.EINTR and unpack_from("=I", attr, 32)[0]):
@@ -254,7 +155,7 @@ def map_lookup_batch(
 def map_update_batch(fd: int, keys: bytes, values: bytes, count: int, flags: int = 0) -> None:
     """Store `count` elements at once (Linux 5.6). `keys`, `values`: one after another. `flags`: of each, BPF_ANY, …"""
     attr = bytearray(pack("=QQQQIIQQ", 0, 0, address(keys), address(values), count, fd, flags, 0))
-    _call_in_place(consts.BPF_MAP_UPDATE_BATCH, attr, "BPF_MAP_UPDATE_BATCH")
+    call_in_place(consts.BPF_MAP_UPDATE_BATCH, attr, "BPF_MAP_UPDATE_BATCH")
 
 
 # --- programs -------------------------------------------------------------------------------------------------------
@@ -356,7 +257,7 @@ def prog_query(target: int, attach_type: int, query_flags: int = 0) -> tuple[lis
     """
     attr = bytearray(64)
     pack_into("=III", attr, 0, target, attach_type, query_flags)
-    _call_in_place(consts.BPF_PROG_QUERY, attr, "BPF_PROG_QUERY")
+    call_in_place(consts.BPF_PROG_QUERY, attr, "BPF_PROG_QUERY")
     (count,) = unpack_from("=I", attr, 24)
     (attach_flags,) = unpack_from("=I", attr, 12)
     if count == 0:
@@ -379,13 +280,13 @@ def prog_query(target: int, attach_type: int, query_flags: int = 0) -> tuple[lis
     if with_links:
         pack_into("=QQ", attr, 40, address(links), address(link_flags))
     try:
-        _call_in_place(consts.BPF_PROG_QUERY, attr, "BPF_PROG_QUERY")
+        call_in_place(consts.BPF_PROG_QUERY, attr, "BPF_PROG_QUERY")
     except KernelError as error:
         if error.errno not in (errno.EINVAL, errno.E2BIG):
             raise
         pack_into("=QQQ", attr, 32, 0, 0, 0)
         pack_into("=I", attr, 24, count)
-        _call_in_place(consts.BPF_PROG_QUERY, attr, "BPF_PROG_QUERY")
+        call_in_place(consts.BPF_PROG_QUERY, attr, "BPF_PROG_QUERY")
     (found,) = unpack_from("=I", attr, 24)
     (attach_flags,) = unpack_from("=I", attr, 12)
 
@@ -430,7 +331,7 @@ def prog_test_run(
             0,
         )
     )
-    _call_in_place(consts.BPF_PROG_TEST_RUN, attr, "BPF_PROG_TEST_RUN")
+    call_in_place(consts.BPF_PROG_TEST_RUN, attr, "BPF_PROG_TEST_RUN")
     retval, size_out = unpack_from("=I4xI", attr, 4)
     (duration,) = unpack_from("=I", attr, 36)
     (context_out,) = unpack_from("=I", attr, 44)
@@ -466,7 +367,7 @@ def btf_load(data: bytes | bytearray, *, log_level: int = 0, log: bytearray | No
 def _next_id(command: int, start: int, name: str) -> int | None:
     attr = bytearray(pack("=III", start, 0, 0))
     try:
-        _call_in_place(command, attr, name)
+        call_in_place(command, attr, name)
     except KernelError as error:
         if error.errno == errno.ENOENT:
             return None
@@ -517,7 +418,7 @@ def link_get_fd_by_id(ident: int) -> int:
 def obj_get_info_by_fd(fd: int, info: bytearray) -> int:
     """Let the kernel fill `info` for a program, map, BTF object or link; return the number of bytes it knows."""
     attr = bytearray(pack("=IIQ", fd, len(info), address(info)))
-    _call_in_place(consts.BPF_OBJ_GET_INFO_BY_FD, attr, "BPF_OBJ_GET_INFO_BY_FD")
+    call_in_place(consts.BPF_OBJ_GET_INFO_BY_FD, attr, "BPF_OBJ_GET_INFO_BY_FD")
     return int(unpack_from("=I", attr, 4)[0])
 
 
@@ -525,7 +426,7 @@ def task_fd_query(pid: int, fd: int) -> tuple[int, int, str, int, int]:
     """Return (program id, BPF_FD_TYPE_*, name, offset, address) of a process's perf event fd with a program."""
     name = bytearray(4096)
     attr = bytearray(pack("=IIIIQIIQQ", pid, fd, 0, len(name), address(name), 0, 0, 0, 0))
-    _call_in_place(consts.BPF_TASK_FD_QUERY, attr, "BPF_TASK_FD_QUERY")
+    call_in_place(consts.BPF_TASK_FD_QUERY, attr, "BPF_TASK_FD_QUERY")
     prog_id, fd_type, offset, where = unpack_from("=IIQQ", attr, 24)
     return prog_id, fd_type, name.split(b"\0", 1)[0].decode(errors="replace"), offset, where
 

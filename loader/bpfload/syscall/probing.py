@@ -8,7 +8,7 @@ import os
 from struct import pack_into
 
 from bpfload.abi import consts
-from bpfload.syscall import bpf
+from bpfload.syscall import bpf_call
 
 _LOG_SIZE = 4096
 # What of the attributes of BPF_PROG_LOAD is used; the offsets below are those of union bpf_attr in include/uapi/linux/bpf.h.
@@ -58,7 +58,7 @@ class Prober:
         result = 0
         for _ in range(_ATTEMPTS):
             self._log[0] = b"\0"
-            result = bpf.call_at(consts.BPF_PROG_LOAD, self._where, _ATTR_SIZE)
+            result = bpf_call.call_at(consts.BPF_PROG_LOAD, self._where, _ATTR_SIZE)
             if result != -errno.EAGAIN:
                 break
         if result >= 0:
