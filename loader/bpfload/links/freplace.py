@@ -53,7 +53,7 @@ def _attached(program: KernelObject, spec: ProgramSpec, target: Target, other: i
 
 
 def _hint(error: KernelError, other: int) -> str:
-    if error.errno == errno.EINVAL and not other:
+    if error.errno in (errno.EINVAL, errno.ENOENT) and not other:  # ENOENT before Linux 5.13
         return "It was attached before: since then it must be told which program's function to replace."
     if error.errno == errno.EINVAL:
         return "The function must be global, of the same arguments, and its program of the type that this one was loaded for."
