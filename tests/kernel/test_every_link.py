@@ -154,7 +154,7 @@ def _attached_again(kind: Kind, place: Place, program: Program, spec: ProgramSpe
         try:
             return kind.attach(program, spec, kind.target(place))
         except KernelError as error:
-            if error.errno != errno.EEXIST or not kind.is_link:
+            if error.errno not in (errno.EEXIST, errno.EBUSY) or not kind.is_link:
                 raise
         time.sleep(0.02)
     pytest.fail("the place isn't free again")
