@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -244,6 +244,42 @@ def test_a_killed_replacement_leaves_one_version(versions: Versions) -> None:
     assert found.count(1) > 20
     assert found.count(2) > 1
     pins.unload(versions.path)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.needs_feature("xdp_link")
+@pytest.mark.parametrize("one_more", [False, True])
+def test_maps_that_only_one_version_has(bpffs: Path, veth: VethPair, one_more: bool) -> None:
+    """Their pins come and go with their version, whenever the replacement is killed; also where it becomes a directory."""
+    path, maps = bpffs / "v", bpffs / "maps"
+
+    def deploy(own: str, *programs: str, replacing: bool) -> None:
+        spec = elf.read(VERSIONS)
+        spec.maps[own] = replace(spec.maps["counts"], name=own)
+        target = None if replacing else Target(device=veth.device)
+        options = LoadOptions(programs=frozenset(programs))
+        pins.deploy(spec, path, target=target, options=options, maps_directory=maps, replace=replacing)
+
+    common = {"counts", "a_map_with_a_long_name_1", "a_map_with_a_long_name_2", "versions_bss", "versions_rodata"}
+    more = ("on_egress",) if one_more else ()
+    deploy("own_1", "on_packet", replacing=False)
+    found = []
+    for number in every_kill(lambda: deploy("own_2", "on_packet", *more, replacing=True), changing=True, step=2):
+        staging.clean_up(str(path))
+        (own,) = set(os.listdir(maps)) - common
+        assert set(os.listdir(maps)) == {*common, own}, number
+        found.append(own)
+        with Program.from_pin(path / "on_packet" if path.is_dir() else path) as program:
+            used = set(program.info("map_ids").map_ids)
+        pinned = {pin.path: pin.id for pin in bpffs_objects.pins(str(maps))}
+        assert {pinned[f"{maps}/versions_rodata"], pinned[f"{maps}/counts"]} <= used, number
+        if own == "own_2":
+            pins.unload(path)
+            deploy("own_1", "on_packet", replacing=False)
+    assert found == sorted(found)
+    assert min(found.count(own) for own in ("own_1", "own_2")) > 2
+    pins.unload(path)
+    assert [name for name in os.listdir(bpffs) if not name.endswith(".debug")] == []
 
 
 @pytest.mark.usefixtures("impatient")

@@ -18,6 +18,8 @@ STAGED = "_bpfload_tmp"
 STAGED_MAPS = "_bpfload_maps"
 #: The link of a new version, until it takes the place of the old version's.
 STAGED_LINK = "_bpfload_link"
+#: Which pins of maps only one of two versions has, until the other is gone: see `bpfload.pins.settling`.
+STAGED_SOLE = "_bpfload_sole"
 #: The old version for a moment, on kernels that can't exchange two names.
 SET_ASIDE = "_bpfload_old"
 #: What a load says of the file that declared it (`bpfload.state`): a symbolic link; and that link until it takes its place.
@@ -138,7 +140,7 @@ def check_name(path: str) -> None:
         raise PinError(
             f"the name is too long: {len(name)} characters, {room} are possible", path=path, errno_code=errno.ENAMETOOLONG
         )
-    for suffix in (STAGED, STAGED_MAPS, STAGED_LINK, SET_ASIDE, APPLIED, APPLYING):
+    for suffix in (STAGED, STAGED_MAPS, STAGED_LINK, STAGED_SOLE, SET_ASIDE, APPLIED, APPLYING):
         if name.endswith(suffix):
             hint = f"What ends in {suffix} is a load that isn't finished, and is taken away."
             raise PinError(f"{name!r} can't be a pin's name", path=path, hint=hint)

@@ -26,7 +26,7 @@ from bpfload.errors import BpfError, PinError
 from bpfload.load import load
 from bpfload.objects import paths
 from bpfload.objects.link import Link
-from bpfload.objects.paths import LINK, SET_ASIDE, STAGED_LINK, STAGED_MAPS
+from bpfload.objects.paths import LINK, SET_ASIDE, STAGED_LINK, STAGED_MAPS, STAGED_SOLE
 from bpfload.pins import earlier as earlier_load
 from bpfload.pins import staging
 from bpfload.pins.attaching import attach_wish
@@ -34,12 +34,14 @@ from bpfload.pins.choosing import choose, idle
 from bpfload.pins.keeping import kept_maps
 from bpfload.pins.permissions import permissions_of
 from bpfload.pins.publication import Publication, maps_by_pin
+from bpfload.pins.settling import sole_name
 from bpfload.pins.swapping import exchange
 from bpfload.pins.takeover import Move, move_of
 
 if TYPE_CHECKING:
     from bpfload.load import Object
     from bpfload.objects.attachment import Attachment
+    from bpfload.objects.bpffs import Pin
     from bpfload.objects.map import Map
     from bpfload.objects.program import Program
     from bpfload.pins.deployment import Deployed, Plan
@@ -204,16 +206,33 @@ class _Swap:
         maps = maps_by_pin(self.plan.spec, {**self.loaded.maps, **self.kept})
         outside = {pin.path: pin for pin in self.old.map_pins if not pin.path.startswith(path + "/")}
         if directory == path or directory.startswith(path + "/"):
+            self._note_sole(undo, outside.values(), {})
             self.work.place_maps(undo, maps, directory)
             return list(outside)
         there = {name: outside[f"{directory}/{name}"] for name in maps if f"{directory}/{name}" in outside}
         new = {name: each for name, each in maps.items() if name not in there}
+        stay = {pin.path for pin in there.values()}
+        self._note_sole(undo, [pin for place, pin in outside.items() if place not in stay], new)
         if new:
             self.work.place_maps(undo, new, directory)
         changed = {name: each for name, each in maps.items() if name in there and each.info().id != there[name].id}
         self._exchange_maps(undo, changed, directory)
         self.work.pinned += [there[name].path for name in there]
-        return [place for place in outside if place not in {pin.path for pin in there.values()}]
+        return [place for place in outside if place not in stay]
+
+    def _note_sole(self, undo: ExitStack, gone: Collection[Pin], new: Mapping[str, Map]) -> None:
+        """Note beside PATH which pins of maps only the old or only the new version has, for whoever settles after a kill."""
+        if not gone and not new:
+            return
+        place = self.plan.path + STAGED_SOLE
+        os.mkdir(place, 0o700)
+        undo.callback(_remove_all, place)
+        for pin in gone:
+            name = sole_name(os.path.basename(pin.path), self.old.program_ids[0])
+            paths.pin(self.old.maps[pin.id].fd, f"{place}/{name}")
+        program = next(iter(self.loaded.programs.values())).info().id
+        for name, each in new.items():
+            paths.pin(each.fd, f"{place}/{sole_name(name, program)}")
 
     def _exchange_maps(self, undo: ExitStack, changed: Mapping[str, Map], directory: str) -> None:
         """Put pins of new maps in the places of old ones; the old pins wait beside PATH until all is done."""

@@ -7,6 +7,8 @@ to follow them (see `bpfload.pins.replacement`):
 - a link of PATH that runs a program of the other version gets its own program back;
 - a link that waits to become PATH_link does so if it runs a program of PATH, else it goes;
 - a map's pin that waits beside does so if a program of PATH uses that map, and not the one in its place;
+- a map's pin that only the other version has goes: before any changes, each such map is also pinned in PATH_bpfload_sole/, by the
+  name of its pin and the id of a program of the version that has it;
 - then everything else of the other version goes; its links are detached unless PATH has them, too.
 """
 
@@ -16,7 +18,7 @@ import os
 from collections.abc import Collection
 
 from bpfload.objects.bpffs import Pin, identify
-from bpfload.objects.paths import LINK, SET_ASIDE, STAGED, STAGED_LINK, STAGED_MAPS
+from bpfload.objects.paths import LINK, SET_ASIDE, STAGED, STAGED_LINK, STAGED_MAPS, STAGED_SOLE
 from bpfload.pins import staging
 
 
@@ -42,7 +44,7 @@ def settle(path: str, others: Collection[Pin]) -> list[Pin]:
         for link in staging.pins_at(path + LINK):  # the other version was a single program
             if link.kind == "link" and (link.id in kept or link.prog_id in other_ids):
                 removed += staging.remove_pin(link, keep_attached=link.id in kept)
-    for suffix in (STAGED_LINK, STAGED_MAPS, STAGED, SET_ASIDE):
+    for suffix in (STAGED_LINK, STAGED_MAPS, STAGED_SOLE, STAGED, SET_ASIDE):
         if os.path.lexists(path + suffix):
             removed += staging.remove_all(path + suffix, kept)
     return removed
@@ -112,6 +114,7 @@ def _settle_maps(path: str, programs: list[Pin], others: Collection[Pin]) -> lis
     own_time = {staging.same_mark(pin.mtime, directory=True) for pin in programs}
     strangers = [pin for pin in others if staging.same_mark(pin.mtime, directory=True) not in own_time]
     removed += staging.remove_maps(path, [pin for pin in staging.marked_maps(path, strangers) if _outside(pin.path, path)])[0]
+    removed += _settle_sole(path, marked, {pin.id for pin in programs})
     waiting = staging.all_pins_at(path + STAGED_MAPS)
     if not waiting:
         return removed
@@ -126,9 +129,27 @@ def _settle_maps(path: str, programs: list[Pin], others: Collection[Pin]) -> lis
     return removed
 
 
+def sole_name(name: str, program: int) -> str:
+    """Return what a map's pin is called that only the version with that program, by its id, has."""
+    return f"{name}-{program}"
+
+
+def _settle_sole(path: str, marked: Collection[Pin], ids: Collection[int]) -> list[Pin]:
+    """Take away the pins of maps that only the other version has: one that is there in the name of no program of PATH."""
+    removed: list[Pin] = []
+    for pin in staging.all_pins_at(path + STAGED_SOLE):
+        name, _, program = os.path.basename(pin.path).rpartition("-")
+        if int(program) in ids:
+            continue
+        for there in marked:
+            if (os.path.basename(there.path), there.id) == (name, pin.id) and _outside(there.path, path):
+                removed += staging.remove_pin(there)
+    return removed
+
+
 def _outside(place: str, path: str) -> bool:
     """Whether a pin is neither in PATH nor in one of the places of what is under construction."""
-    return not any(place.startswith(f"{path}{suffix}/") for suffix in ("", STAGED, STAGED_MAPS, SET_ASIDE))
+    return not any(place.startswith(f"{path}{suffix}/") for suffix in ("", STAGED, STAGED_MAPS, STAGED_SOLE, SET_ASIDE))
 
 
 def _maps_of(programs: list[Pin]) -> set[int]:

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 
 from bpfload.errors import PinError
 from bpfload.objects.bpffs import Pin, files, identify, mount_point_of, pins
-from bpfload.objects.paths import LINK, SET_ASIDE, STAGED, STAGED_LINK, STAGED_MAPS
+from bpfload.objects.paths import LINK, SET_ASIDE, STAGED, STAGED_LINK, STAGED_MAPS, STAGED_SOLE
 
 # What is beside PATH while something is under construction there.
-_SUFFIXES = (STAGED, STAGED_MAPS, STAGED_LINK, SET_ASIDE)
+_SUFFIXES = (STAGED, STAGED_MAPS, STAGED_LINK, STAGED_SOLE, SET_ASIDE)
 
 _PATIENCE_SECONDS = 10.0
 
@@ -155,7 +155,7 @@ def clean(path: str) -> list[Pin]:
     if os.path.lexists(staged_maps):
         removed += remove_all(staged_maps)
     removed += remove_maps(path, marked_maps(path, programs))[0]
-    for place in (path + STAGED_LINK, staged_maps, staged):
+    for place in (path + STAGED_LINK, path + STAGED_SOLE, staged_maps, staged):
         if os.path.lexists(place):
             removed += remove_all(place)
     return removed
