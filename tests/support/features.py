@@ -52,6 +52,8 @@ FEATURES: dict[str, Feature] = {
     "perf_link": Feature((5, 15)),
     "fentry": Feature((5, 5), ("CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS", "CONFIG_DEBUG_INFO_BTF")),
     "tp_btf": Feature((5, 5), ("CONFIG_DEBUG_INFO_BTF",)),
+    # bpf_modify_return_test(); before, only with CONFIG_FUNCTION_ERROR_INJECTION.
+    "modify_return_test": Feature((6, 3), ("CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS", "CONFIG_DEBUG_INFO_BTF")),
     "tracing_again": Feature((5, 13)),
     "tracing_target_info": Feature((5, 13)),
     "tracing_cookie": Feature((5, 19), ("CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS", "CONFIG_DEBUG_INFO_BTF")),
