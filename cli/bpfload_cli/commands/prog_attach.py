@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 
 from bpfload.abi import consts
 from bpfload.links import prog_attach
+from bpfload.objects.map import Map
+from bpfload.objects.program import Program
 from bpfload_cli.grammar import Words, is_prefix
 from bpfload_cli.selecting import one_map, one_program
 from bpfload_cli.session import Session
@@ -30,8 +33,7 @@ def detach(session: Session, words: Words) -> None:
     _change(session, words, prog_attach.detach)
 
 
-def _change(session: Session, words: Words, action: object) -> None:
-    assert callable(action)
+def _change(session: Session, words: Words, action: Callable[[Program, int, Map | None], None]) -> None:
     with ExitStack() as stack:
         program = one_program(words, stack)
         attach_type = _attach_type(words)

@@ -19,18 +19,21 @@ if TYPE_CHECKING:
     from bpfload.objects.map import Map
     from bpfload.objects.program import Program
 
-_WORDS = {consts.BPF_FLOW_DISSECTOR: "this network namespace"}
-_HINTS = {
+_OF_NETNS = {
+    errno.EINVAL: "It is of another type than flow_dissector, or not what is attached there.",
+    errno.EEXIST: "Another program is attached by a link, or in the initial network namespace.",
+    errno.ENOENT: "It isn't attached there.",
+}
+_OF_MAPS = {
     errno.EINVAL: "The program is of another type, or the map is no sockmap or sockhash.",
     errno.EOPNOTSUPP: "The map is no sockmap or sockhash, or this kernel has none (CONFIG_BPF_STREAM_PARSER).",
     errno.EBUSY: "The map has a program that excludes this one (stream_verdict and skb_verdict exclude each other), or a link.",
-    errno.EEXIST: "Another program is attached by a link, or in the initial network namespace.",
     errno.ENOENT: "It isn't attached there.",
 }
 
 
 def attach(program: Program, attach_type: int, target: Map | None) -> None:
-    """Attach a program to a sockmap or sockhash, or as flow dissector to the own network namespace. Raises KernelError."""
+    """Attach a program to a sockmap or sockhash, or (`target` None) to the own network namespace. Raises KernelError."""
     _call(program, attach_type, target, detach=False)
 
 
@@ -46,6 +49,7 @@ def _call(program: Program, attach_type: int, target: Map | None, *, detach: boo
     except KernelError as error:
         from bpfload.links.refusal import refused
 
-        where = _WORDS.get(attach_type, f"map {target.info().id}" if target is not None else "it")
+        where = "this network namespace" if target is None else f"map {target.info().id}"
+        hints = _OF_NETNS if target is None else _OF_MAPS
         what = f"{'detaching' if detach else 'attaching'} program {program.info().id} {'from' if detach else 'to'} {where}"
-        raise refused(error, what, consts.CAP_BPF, consts.CAP_NET_ADMIN, hint=_HINTS.get(error.errno or 0, "")) from None
+        raise refused(error, what, consts.CAP_BPF, consts.CAP_NET_ADMIN, hint=hints.get(error.errno or 0, "")) from None

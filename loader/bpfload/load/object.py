@@ -55,7 +55,12 @@ class Object:
         if not name and len(self.programs) == 1:
             return next(iter(self.programs.values()))
         names = ", ".join(self.programs) or "none"
-        raise NotFoundError(f"no program {name!r} is loaded; there are: {names}")
+        skipped = name in (program.name for program in self.spec.programs)
+        hint = "It is in the object, but wasn't chosen: name it in LoadOptions(programs=…)." if skipped else ""
+        raise NotFoundError(f"no program {name!r} is loaded; there are: {names}", hint=hint)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.spec.name!r}: programs {list(self.programs)}, maps {list(self.maps)}>"
 
     def map(self, name: str) -> Map:
         """Return the map of that name. Raises NotFoundError."""
