@@ -510,6 +510,20 @@ def test_what_is_no_load(bpffs: Path) -> None:
     assert present(bpffs) == ["d/m", "two/m", "two/on_egress", "two/on_packet"]
 
 
+@pytest.mark.needs_feature("xdp_link")
+def test_a_link_of_no_program_is_not_lost(bpffs: Path, veth: VethPair) -> None:
+    """What a registration of struct_ops is among the pins of a load: it would end without anybody having asked for that."""
+    path, two = bpffs / "d", options("on_packet", "on_egress")
+    pins.deploy(VERSIONS, path, options=two, targets={"on_packet": Target(device=veth.device)}, attaching=False)
+    os.rename(path / "on_packet_link", path / "table_link")
+    old = present(bpffs)
+    with pytest.raises(PinError, match="table_link belongs to none of its programs, and a replacement can't") as caught:
+        pins.deploy(VERSIONS, path, options=two, replace=True)
+    assert "Unload" in caught.value.hint
+    assert present(bpffs) == old
+    assert pins.unload(path).holders == ()
+
+
 # Under traffic
 
 

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from bpfload.abi import consts
 from bpfload.errors import NotFoundError, PinError
 from bpfload.objects.bpffs import Pin
 from bpfload.objects.link import Link
@@ -98,10 +99,26 @@ def _read_directory(path: str, stack: ExitStack) -> Earlier:
             owner = programs.get(place.removesuffix(LINK)) if place.endswith(LINK) else None
             if owner is not None:
                 owner.links.append(stack.enter_context(Link.from_pin(pin.path)))
+                break
+        else:
+            raise _without_program(pin, path)
     own = [pin for pin in present if pin.kind == "program"]
     inside = [pin for pin in present if pin.kind == "map"]
     outside = [pin for pin in staging.marked_maps(path, own) if not pin.path.startswith(path + "/")]
     return _with_maps(Earlier(path, True, marks.pop(), list(programs.values()), {}, inside + outside), stack)
+
+
+def _without_program(pin: Pin, path: str) -> PinError:
+    """Say that a link is none of a program's: a registration of struct_ops, which would end with the old version."""
+    with Link.from_pin(pin.path) as link:
+        kind = link.info().type
+    what = "registers struct_ops" if kind == consts.BPF_LINK_TYPE_STRUCT_OPS else "belongs to none of its programs"
+    return PinError(
+        f"{pin.path} {what}, and a replacement can't carry that over",
+        path=pin.path,
+        hint=f"Unload {path} first, and load it anew without --replace.",
+        errno_code=errno.EOPNOTSUPP,
+    )
 
 
 def _open(pin: Pin, name: str, stack: ExitStack) -> EarlierProgram:
