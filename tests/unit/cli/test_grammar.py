@@ -92,7 +92,8 @@ def test_file_names(tmp_path: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "command"), [("p", "prog"), ("m", "map"), ("l", "link"), ("lo", "load"), ("b", "batch"), ("n", "net"), ("u", "unload")]
+    ("word", "command"),
+    [("p", "prog"), ("m", "map"), ("l", "link"), ("lo", "load"), ("b", "batch"), ("n", "net"), ("u", "unload")],
 )
 def test_the_first_command_that_fits(word: str, command: str) -> None:
     assert COMMANDS.find(word) == command
