@@ -74,7 +74,7 @@ def _trace_pipe(session: Session, wanted: Callable[[str], bool] | None = None) -
     lines = open_trace_pipe(mount=not session.nomount)
     if not lines.is_on():
         session.warn(f"Note: tracing is switched off, so nothing will come: echo 1 > {lines.switch} switches it on.")
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
     count = 0
     try:
