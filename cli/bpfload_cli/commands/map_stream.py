@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from bpfload.abi import consts
@@ -19,6 +16,7 @@ from bpfload_cli.grammar import Words
 from bpfload_cli.output import hex_lines, json_text
 from bpfload_cli.selecting import one_map
 from bpfload_cli.session import Session
+from bpfload_cli.stopping import until_stopped
 
 if TYPE_CHECKING:
     from bpfload.inspect.map_changes import Change
@@ -28,19 +26,6 @@ if TYPE_CHECKING:
 _BUFFERS = (consts.BPF_MAP_TYPE_RINGBUF, consts.BPF_MAP_TYPE_PERF_EVENT_ARRAY)
 _POLL_SECONDS = 0.2
 _NANO = 1_000_000_000
-
-
-@contextmanager
-def _until_stopped() -> Iterator[None]:
-    """Let SIGINT, SIGTERM and SIGHUP end what is in the block, quietly."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, stop)
-    with suppress(KeyboardInterrupt):
-        yield
 
 
 # --- event_pipe, in bpftool's words ---------------------------------------------------------------------------------
@@ -59,7 +44,7 @@ def event_pipe(session: Session, words: Words) -> None:
         place = _place(words)
         buffer = stack.enter_context(PerfBuffer(item, places=place))
         separator = "["
-        with _until_stopped():
+        with until_stopped():
             while True:
                 buffer.wait(_POLL_SECONDS)
                 for record in buffer.read():
@@ -245,7 +230,7 @@ def _watch_ring(session: Session, item: Map, wishes: _Wishes) -> None:
     lines = EventLines(_event_type(session, item, wishes), as_json=session.json)
     meter = _Meter(session, wishes)
     with RingBuffer(item) as buffer:
-        with _until_stopped():
+        with until_stopped():
             while not meter.over():
                 buffer.wait(meter.wait())
                 for batch in buffer.batches():
@@ -267,7 +252,7 @@ def _watch_perf(session: Session, item: Map, wishes: _Wishes) -> None:
     lines = EventLines(_event_type(session, item, wishes), as_json=session.json)
     meter = _Meter(session, wishes)
     with PerfBuffer(item, pages=64) as buffer:
-        with _until_stopped():
+        with until_stopped():
             while not meter.over():
                 buffer.wait(meter.wait())
                 records = buffer.read()
@@ -290,7 +275,7 @@ def _watch_contents(session: Session, item: Map, wishes: _Wishes) -> None:
 
     watched = Watch(item)
     meter = _Meter(session, wishes)
-    with _until_stopped():
+    with until_stopped():
         while True:
             changes = watched.look()
             for change in changes[: meter.left(len(changes))]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from bpfload.errors import BpfError, UsageError
@@ -16,6 +14,7 @@ from bpfload.inspect.activity import Activity, ProgramActivity
 from bpfload_cli.app import WordCommand
 from bpfload_cli.grammar import Words
 from bpfload_cli.session import Session
+from bpfload_cli.stopping import until_stopped
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -45,7 +44,7 @@ class _Wishes:
 def top(session: Session, words: Words) -> None:
     """Show programs by run time and calls, until q or an interrupt."""
     wishes = _wishes(words)
-    with Activity() as activity, _until_stopped():
+    with Activity() as activity, until_stopped():
         activity.look()
         if session.json:
             _lines(session, activity, wishes, as_json=True)
@@ -72,19 +71,6 @@ def _wishes(words: Words) -> _Wishes:
         else:
             setattr(wishes, name, words.number("how many"))
     return wishes
-
-
-@contextmanager
-def _until_stopped() -> Iterator[None]:
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, stop)
-    try:
-        yield
-    except KeyboardInterrupt:
-        return
 
 
 def _sorted(found: list[ProgramActivity], wishes: _Wishes) -> list[ProgramActivity]:

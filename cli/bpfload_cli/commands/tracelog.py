@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable
-from contextlib import ExitStack
-from types import FrameType
+from contextlib import ExitStack, closing
 
 from bpfload.errors import UsageError
 from bpfload.objects.program import Program
@@ -13,6 +11,7 @@ from bpfload_cli.grammar import PROGRAM_SELECTORS, Words, is_prefix
 from bpfload_cli.output import json_text
 from bpfload_cli.selecting import one_program
 from bpfload_cli.session import Session
+from bpfload_cli.stopping import until_stopped
 
 _STREAMS = {"stdout": 1, "stderr": 2}
 _PRINTK = ": bpf_trace_printk: "
@@ -45,6 +44,8 @@ def tracelog(session: Session, words: Words) -> None:
 
 def _wanted(session: Session, program: Program) -> Callable[[str], bool]:
     """Return what tells whether a line is from a program: by what it can print. Raises UsageError where that can't be told."""
+    import re
+
     from bpfload.inspect.printed import printed_by
 
     printed = printed_by(program)
@@ -57,11 +58,13 @@ def _wanted(session: Session, program: Program) -> Callable[[str], bool]:
             f"Note: {printed.unknown} of its calls of bpf_printk() have formats on the stack: what they print is left out."
         )
     last = False
+    # COMM-PID, the CPU in brackets: what every tracer's line begins with. Source: print_trace_line() in kernel/trace/trace.c.
+    is_head = re.compile(r".*-\d+ +(\([^)]*\) +)?\[\d+\] |CPU:\d+ \[LOST").match
 
     def is_from(line: str) -> bool:
         nonlocal last
         _, found, message = line.partition(_PRINTK)
-        if found or not line.startswith(" "):  # a line of its own; else the rest of a message of several lines
+        if found or is_head(line):  # a line of its own; else the rest of a message of several lines
             last = bool(found) and message.rstrip("\n") in printed
         return last
 
@@ -74,10 +77,8 @@ def _trace_pipe(session: Session, wanted: Callable[[str], bool] | None = None) -
     lines = open_trace_pipe(mount=not session.nomount)
     if not lines.is_on():
         session.warn(f"Note: tracing is switched off, so nothing will come: echo 1 > {lines.switch} switches it on.")
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _stop)
     count = 0
-    try:
+    with closing(lines), until_stopped():
         if session.json:
             session.write("[")
         for line in lines:
@@ -88,13 +89,5 @@ def _trace_pipe(session: Session, wanted: Callable[[str], bool] | None = None) -
             else:
                 session.write(line)
             count += 1
-    except KeyboardInterrupt:
-        pass
-    finally:
-        lines.close()
     if session.json:
         session.write("]\n")
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

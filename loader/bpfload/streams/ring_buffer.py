@@ -42,7 +42,44 @@ class Batch:
         return [data[at + _HEADER : at + end] for at in range(0, self.count * self.step, self.step)]
 
 
-class RingBuffer:
+class _Mapped:
+    """A ring buffer of either kind, mapped: its positions and data. `writes`: whether this side writes the records.
+
+    Which side writes what is in: ringbuf_map_mmap_kern() and ringbuf_map_mmap_user() in kernel/bpf/ringbuf.c.
+    """
+
+    def __init__(self, source: Map, *, writes: bool) -> None:
+        self.size = source.info().max_entries
+        page = mmap.PAGESIZE
+        self._pages = [
+            _map(source.fd, page, 0, writable=not writes),
+            _map(source.fd, page + 2 * self.size, page, writable=writes),
+        ]
+        whole = memoryview(self._pages[1])
+        self._consumer = memoryview(self._pages[0]).cast("Q")
+        self._producer = whole[:page].cast("Q")
+        self._data = whole[page:]
+        self._words = self._data.cast("I")
+        # Taking and giving back a lock orders memory, which plain Python can't ask for otherwise; it matters on arm64.
+        self._order = threading.Lock()
+
+    def close(self) -> None:
+        """Unmap it; a second call does nothing."""
+        if self._pages:
+            for view in (self._words, self._data, self._producer, self._consumer):
+                view.release()
+            for page in self._pages:
+                page.close()
+            self._pages = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+class RingBuffer(_Mapped):
     """Reads a ring buffer map, each record once.
 
     Only one reader may read a map at a time: what one takes, another doesn't see. `discarded`: records that programs reserved
@@ -55,25 +92,12 @@ class RingBuffer:
         info = source.info()
         if info.type != consts.BPF_MAP_TYPE_RINGBUF:
             raise UsageError(f"map {info.id} ({info.name}) is no ring buffer")
-        self.size = info.max_entries
+        super().__init__(source, writes=False)
         self.discarded = 0
         self.was_full = 0
-        self._fd = source.fd
         self._largest = 0
-        page = mmap.PAGESIZE
-        self._pages = [
-            _map(self._fd, page, 0, writable=True),
-            _map(self._fd, page + 2 * self.size, page, writable=False),
-        ]
-        whole = memoryview(self._pages[1])
-        self._consumer = memoryview(self._pages[0]).cast("Q")
-        self._producer = whole[:page].cast("Q")
-        self._data = whole[page:]
-        self._words = self._data.cast("I")
         self._poll = select.epoll()
-        self._poll.register(self._fd, select.EPOLLIN)
-        # Taking and giving back a lock orders memory, which plain Python can't ask for otherwise; it matters on arm64.
-        self._order = threading.Lock()
+        self._poll.register(source.fd, select.EPOLLIN)
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -143,26 +167,13 @@ class RingBuffer:
             yield from self.read()
             self.wait()
 
-    # --- ending -----------------------------------------------------------------------------------------------------
-
     def close(self) -> None:
         """Unmap it; a second call does nothing. Records that weren't read stay for the next reader."""
-        if self._pages:
-            for view in (self._words, self._data, self._producer, self._consumer):
-                view.release()
-            for page in self._pages:
-                _unmap(page)
-            self._pages = []
-            self._poll.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
+        super().close()
+        self._poll.close()
 
 
-class UserRingBuffer:
+class UserRingBuffer(_Mapped):
     """Writes records to a user ring buffer map (Linux 6.1), which a program takes with bpf_user_ringbuf_drain().
 
     One writer at a time. In `with`, or `close` it.
@@ -173,18 +184,7 @@ class UserRingBuffer:
         info = source.info()
         if info.type != consts.BPF_MAP_TYPE_USER_RINGBUF:
             raise UsageError(f"map {info.id} ({info.name}) is no user ring buffer")
-        self.size = info.max_entries
-        page = mmap.PAGESIZE
-        self._pages = [
-            _map(source.fd, page, 0, writable=False),
-            _map(source.fd, page + 2 * self.size, page, writable=True),
-        ]
-        whole = memoryview(self._pages[1])
-        self._consumer = memoryview(self._pages[0]).cast("Q")
-        self._producer = whole[:page].cast("Q")
-        self._data = whole[page:]
-        self._words = self._data.cast("I")
-        self._order = threading.Lock()
+        super().__init__(source, writes=True)
 
     @property
     def room(self) -> int:
@@ -208,21 +208,6 @@ class UserRingBuffer:
         self._producer[0] = position + step
         return True
 
-    def close(self) -> None:
-        """Unmap it; a second call does nothing."""
-        if self._pages:
-            for view in (self._words, self._data, self._producer, self._consumer):
-                view.release()
-            for page in self._pages:
-                _unmap(page)
-            self._pages = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
 
 def _map(fd: int, size: int, offset: int, *, writable: bool) -> mmap.mmap:
     protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
@@ -230,7 +215,3 @@ def _map(fd: int, size: int, offset: int, *, writable: bool) -> mmap.mmap:
         return mmap.mmap(fd, size, mmap.MAP_SHARED, protection, offset=offset)
     except OSError as error:
         raise KernelError("mmap", error.errno or 0, f"can't map {size} bytes of the ring buffer") from None
-
-
-def _unmap(page: mmap.mmap) -> None:
-    page.close()
